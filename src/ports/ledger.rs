@@ -92,6 +92,17 @@ pub trait Ledger: Replicas {
     /// Those of `ids` whose entries are final or gone, in any order.
     fn which_ended(&self, ids: &[OperationId]) -> impl Future<Output = Result<Vec<OperationId>, StoreError>> + Send;
 
+    /// Reads entries of a kind about an object that had an effect or may have had one: open ones, and final ones last changed
+    /// at `since` or later. Newest first, at most `limit`; none for a kind identified by its order number.
+    fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+
     /// Reads matching entries in the order of their ids, oldest first. Dropping the future ends the query.
     fn list(&self, query: &EntryQuery) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 

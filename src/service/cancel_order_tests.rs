@@ -296,6 +296,35 @@ async fn so_does_a_caller_whose_deadline_passes_while_the_outcome_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outcome_is_owed_by_the_write_that_a_caller_may_not_wait_for() {
+    let soon = Duration::from_millis(100);
+    for lines in [1_usize, 101] {
+        let (walmart, ledger) = (Walmart::default(), Faulty::default());
+        let service = || CancelOrder::new(over(&walmart, ledger.clone(), 1), TaskTracker::new());
+        let batches = lines.div_ceil(100);
+        // The last write begins just before the deadline.
+        let deadline = LATENCY * batches as u32 + soon * (2 * batches as u32 - 1);
+        ledger.be_slow(soon * 2);
+        ledger.end_after_writes();
+        assert!(told(&service(), request(lines), deadline).await.contains("Pending"));
+        tokio::time::sleep(LATENCY * 30).await;
+        ledger.be_slow(Duration::ZERO);
+        let again = service().call(ACME, request(lines), &call(LONG)).await.unwrap();
+        assert_eq!((again.replayed, walmart.asked().len()), (true, batches), "{lines}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_waits_to_the_end_is_owed_nothing() {
+    let (walmart, ledger) = (Walmart::default(), Faulty::default());
+    let service = CancelOrder::new(over(&walmart, ledger.clone(), 1), TaskTracker::new());
+    ledger.be_slow(Duration::from_millis(50));
+    assert_eq!(told(&service, request(1), LATENCY + Duration::from_millis(200)).await, "OK");
+    let new = service.call(ACME, request(1), &call(LONG)).await.unwrap();
+    assert_eq!((new.replayed, walmart.asked().len()), (false, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_in_the_middle_tells_what_is_known_and_the_rest_goes_on() {
     let walmart = Walmart::default();
     let service = service(&walmart);

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::memory_replicas::{Lives, MemoryReplica};
 use super::{is_in_hand, kept, made};
 use crate::domain::account::AccountId;
+use crate::domain::effect::Effect;
 use crate::domain::ledger::{
     AlertKind, AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId,
 };
@@ -122,6 +123,24 @@ impl Ledger for MemoryLedger {
 
     async fn creation_of(&self, account: &AccountId, order_number: &str) -> Result<Option<Entry>, StoreError> {
         Ok(self.lock().holder_of_number(account, order_number).cloned())
+    }
+
+    async fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let tables = self.lock();
+        let is_meant = |entry: &&Entry| {
+            (&entry.account, entry.kind, &*entry.order_number) == (account, kind, order_number)
+                && !kind.is_by_order_number()
+                && entry.effect != Effect::None
+                && (entry.state.is_open() || entry.updated >= since)
+        };
+        Ok(tables.entries.values().rev().filter(is_meant).take(limit).cloned().collect())
     }
 
     async fn orphans(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {

@@ -160,6 +160,7 @@ delegate! {
     due(accounts: &[AccountId], now: Timestamp, limit: usize) -> Vec<Entry>;
     in_hand(after: OperationId, limit: usize) -> Vec<Entry>;
     which_ended(ids: &[OperationId]) -> Vec<OperationId>;
+    changes_of(account: &AccountId, kind: MutationKind, order_number: &str, since: Timestamp, limit: usize) -> Vec<Entry>;
     list(query: &EntryQuery) -> Vec<Entry>;
     counts() -> Vec<EntryCount>;
     due_audits(now: Timestamp, limit: usize) -> Vec<PlannedAudit>;

@@ -48,6 +48,7 @@ struct Inner {
     ledger: MemoryLedger,
     no_writes: AtomicBool,
     no_reads: AtomicBool,
+    no_later_debts: AtomicBool,
     saves: AtomicUsize,
     /// Milliseconds that a change takes.
     save_time: AtomicU64,
@@ -63,6 +64,11 @@ impl Faulty {
     pub(crate) fn fail(&self, writes: bool, reads: bool) {
         self.0.no_writes.store(writes, Ordering::SeqCst);
         self.0.no_reads.store(reads, Ordering::SeqCst);
+    }
+
+    /// Lets no outcome become owed after it was written, as if each process ended right after the write.
+    pub(crate) fn end_after_writes(&self) {
+        self.0.no_later_debts.store(true, Ordering::SeqCst);
     }
 
     /// Lets each change from now on take this long.
@@ -123,6 +129,7 @@ impl Ledger for Faulty {
     }
 
     async fn owe(&self, id: OperationId) -> Result<(), StoreError> {
+        self.unless(&self.0.no_later_debts)?;
         self.write()?.owe(id).await
     }
 
@@ -156,6 +163,17 @@ impl Ledger for Faulty {
 
     async fn which_ended(&self, ids: &[OperationId]) -> Result<Vec<OperationId>, StoreError> {
         self.read()?.which_ended(ids).await
+    }
+
+    async fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.read()?.changes_of(account, kind, order_number, since, limit).await
     }
 
     async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {

@@ -38,12 +38,14 @@ pub(crate) struct Refused {
 }
 
 /// Reasons after which nobody repeats a call.
-const FINAL: [&str; 8] = [
+const FINAL: [&str; 10] = [
     "INVALID_REQUEST",
     "UPSTREAM_REJECTED",
     "UPSTREAM_NOT_FOUND",
     "ORDER_NUMBER_USED",
     "IDEMPOTENCY_KEY_REUSED",
+    "RETURN_ID_USED",
+    "SUBSCRIPTION_EXISTS",
     "OPERATION_EXPIRED",
     "ACCOUNT_NOT_FOUND",
     "ACCOUNT_NOT_ALLOWED",
@@ -52,7 +54,9 @@ const FINAL: [&str; 8] = [
 impl Refused {
     /// Whether the ledger keeps this refusal as the end of an operation. The others tell why no operation was begun.
     pub(crate) fn ended_an_operation(&self) -> bool {
-        !matches!(self.reason.as_str(), "ORDER_NUMBER_USED" | "IDEMPOTENCY_KEY_REUSED")
+        const NOT_BEGUN: [&str; 4] =
+            ["ORDER_NUMBER_USED", "IDEMPOTENCY_KEY_REUSED", "RETURN_ID_USED", "SUBSCRIPTION_EXISTS"];
+        !NOT_BEGUN.contains(&self.reason.as_str())
     }
 }
 
@@ -87,6 +91,15 @@ pub(crate) fn of_cancellation(result: Result<pb::CancelOrderResponse, Status>) -
     let batches: Vec<String> = answer.batches.iter().map(batch).collect();
     let lasting = format!("{} {:?} {batches:?}", answer.status, answer.payload);
     Answer::Accepted(Accepted { lasting, replayed: answer.replayed, lines })
+}
+
+/// Reads the answer to a change of a seller order or a return, of which the correlation id is the same on every repeat, and
+/// whether it came from the ledger.
+pub(crate) fn of_change(result: Result<(String, bool), Status>) -> Answer {
+    match result {
+        Ok((lasting, replayed)) => Answer::Accepted(Accepted { lasting, replayed, lines: Vec::new() }),
+        Err(status) => of_error(&status),
+    }
 }
 
 fn of_error(status: &Status) -> Answer {

@@ -13,6 +13,7 @@ use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::answer::{self, Answer};
+use crate::changes::ChangeTold;
 use crate::requests::{self, Sample};
 use crate::schedule::{Caller, Cancellation, Creation, Story};
 
@@ -71,6 +72,7 @@ struct Shared {
     channels: Vec<Channel>,
     sample: Sample,
     told: Mutex<Vec<Told>>,
+    changed: Mutex<Vec<ChangeTold>>,
     calls: std::sync::atomic::AtomicU64,
     /// Ends those that still repeat.
     end: CancellationToken,
@@ -80,7 +82,8 @@ impl Callers {
     /// Callers that go over these connections.
     pub(crate) fn new(channels: Vec<Channel>, sample: Sample) -> Self {
         let end = CancellationToken::new();
-        Self { shared: Arc::new(Shared { channels, sample, told: Mutex::default(), calls: 0.into(), end }) }
+        let (told, changed) = Default::default();
+        Self { shared: Arc::new(Shared { channels, sample, told, changed, calls: 0.into(), end }) }
     }
 
     /// Lets callers that still repeat end as [`Outcome::Unfinished`].
@@ -96,6 +99,16 @@ impl Callers {
     /// What the callers of stories that ended came to.
     pub(crate) fn told(&self) -> Vec<Told> {
         self.shared.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the callers of changes came to.
+    pub(crate) fn changed(&self) -> Vec<ChangeTold> {
+        self.shared.changed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what the callers of a change came to.
+    pub(crate) fn tell(&self, told: ChangeTold) {
+        self.shared.changed.lock().unwrap_or_else(PoisonError::into_inner).push(told);
     }
 
     /// Plays a story to its end.
@@ -140,7 +153,8 @@ impl Callers {
         self.all(&cancellation.callers, |caller| self.cancel_once(story, cancellation, caller)).await
     }
 
-    async fn all<'a, F: Future<Output = Answer>>(
+    /// What each of these callers comes to.
+    pub(crate) async fn all<'a, F: Future<Output = Answer>>(
         &self,
         callers: &'a [Caller],
         call: impl Fn(&'a Caller) -> F + Copy,
@@ -164,50 +178,57 @@ impl Callers {
             if caller.patience.is_some_and(|patience| made >= patience) {
                 return Outcome::GaveUp;
             }
-            // Callers are processes of their own in life, with pauses of their own: nothing tells them when to go on.
-            if self.shared.end.run_until_cancelled(sleep(caller.pause)).await.is_none() {
+            if self.pause(caller).await.is_none() {
                 return Outcome::Unfinished;
             }
         }
     }
 
+    /// Waits before the next call; `None` when the run ends. Callers are processes of their own in life, with pauses of their
+    /// own: nothing tells them when to go on.
+    pub(crate) async fn pause(&self, caller: &Caller) -> Option<()> {
+        self.shared.end.run_until_cancelled(sleep(caller.pause)).await
+    }
+
     async fn create_once(&self, story: &Story, creation: &Creation, caller: &Caller) -> Answer {
         let request = self.shared.sample.create(story, creation);
-        let mut client = FulfillmentServiceClient::new(self.channel(story));
+        let mut client = FulfillmentServiceClient::new(self.channel(&story.number));
         let call = client.create_order(with_deadline(request, caller));
         self.bounded(caller, async { answer::of_creation(call.await.map(tonic::Response::into_inner)) }).await
     }
 
     async fn cancel_once(&self, story: &Story, cancellation: &Cancellation, caller: &Caller) -> Answer {
         let request = requests::cancel(story, cancellation);
-        let mut client = FulfillmentServiceClient::new(self.channel(story));
+        let mut client = FulfillmentServiceClient::new(self.channel(&story.number));
         let call = client.cancel_order(with_deadline(request, caller));
         self.bounded(caller, async { answer::of_cancellation(call.await.map(tonic::Response::into_inner)) }).await
     }
 
     /// Hangs up at the deadline if the caller is of that kind; the others at last when the gateway should have.
-    async fn bounded(&self, caller: &Caller, call: impl Future<Output = Answer>) -> Answer {
+    pub(crate) async fn bounded(&self, caller: &Caller, call: impl Future<Output = Answer>) -> Answer {
         self.shared.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let limit = if caller.hangs_up { caller.deadline } else { caller.deadline + Duration::from_secs(2) };
         timeout(limit, call).await.unwrap_or(Answer::Pending)
     }
 
-    fn channel(&self, story: &Story) -> Channel {
-        let n = story.number.bytes().fold(0, |sum: usize, byte| sum + usize::from(byte));
+    /// The connection for calls about this number.
+    pub(crate) fn channel(&self, number: &str) -> Channel {
+        let n = number.bytes().fold(0, |sum: usize, byte| sum + usize::from(byte));
         self.shared.channels[n % self.shared.channels.len()].clone()
     }
 }
 
 /// Who asks at the end.
-const PATIENT: Caller = Caller {
+pub(crate) const PATIENT: Caller = Caller {
     begins: Duration::ZERO,
     deadline: Duration::from_secs(10),
     hangs_up: false,
-    pause: Duration::ZERO,
+    pause: Duration::from_millis(100),
     patience: None,
 };
 
-fn with_deadline<T>(request: T, caller: &Caller) -> Request<T> {
+/// The request with the caller's deadline, if the caller tells it.
+pub(crate) fn with_deadline<T>(request: T, caller: &Caller) -> Request<T> {
     let mut request = Request::new(request);
     if !caller.hangs_up {
         request.set_timeout(caller.deadline);

@@ -63,7 +63,30 @@ impl Emulator {
         serde_json::from_slice(&body).map_err(|error| format!("{path}: {error}"))
     }
 
+    /// Those who buy there.
+    pub(crate) fn customers(&self) -> Customers {
+        Customers { address: self.address, client: self.client.clone() }
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}/_emulator/v1/{path}", self.address)
+    }
+}
+
+/// Customers of Walmart's, as the emulator simulates them. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Customers {
+    address: SocketAddr,
+    client: reqwest::Client,
+}
+
+impl Customers {
+    /// Has a customer order something, or send it back.
+    pub(crate) async fn simulate(&self, what: &str, wish: &Value) -> Result<Value, String> {
+        let request = self.client.post(format!("http://{}/v1/simulations/{what}", self.address));
+        let request = request.body(wish.to_string()).timeout(ANSWER_LIMIT);
+        let told = async { request.send().await?.error_for_status()?.bytes().await };
+        let body = told.await.map_err(|error| format!("{what}: {error}"))?;
+        serde_json::from_slice(&body).map_err(|error| format!("{what}: {error}"))
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::feed;
+use crate::feed::webhook_settings;
 use crate::power_cut::PowerCut;
 use crate::process::{Process, Ready, free_address};
 use crate::schedule::{ACCOUNTS, End};
@@ -49,16 +49,17 @@ pub(crate) enum Ended {
 }
 
 impl Gateway {
-    /// Writes the settings into `folder`. Nothing is started.
+    /// Writes the settings into `folder`; `feed` are those of the feed. Nothing is started.
     pub(crate) fn new(
         program: &Path,
         folder: &Path,
         upstream: SocketAddr,
+        feed: &str,
         client: reqwest::Client,
         power_cut: Option<PowerCut>,
     ) -> io::Result<Self> {
         let (grpc, http) = (free_address()?, free_address()?);
-        std::fs::write(folder.join("gateway.toml"), settings(folder, grpc, http, upstream))?;
+        std::fs::write(folder.join("gateway.toml"), settings(folder, grpc, http, upstream, feed))?;
         let (program, folder) = (program.to_owned(), folder.to_owned());
         Ok(Self { program, folder, grpc, http, client, power_cut, process: None })
     }
@@ -147,7 +148,7 @@ fn at_point(status: ExitStatus, end: End) -> Result<Ended, String> {
 }
 
 /// Windows and delays a sixtieth of the usual ones; limits so high that they do not count.
-fn settings(folder: &Path, grpc: SocketAddr, http: SocketAddr, upstream: SocketAddr) -> String {
+fn settings(folder: &Path, grpc: SocketAddr, http: SocketAddr, upstream: SocketAddr, feed: &str) -> String {
     let store = folder.join("store").join("gateway.db");
     let mut text = format!(
         r#"[grpc]
@@ -164,23 +165,33 @@ attempt_timeout = "1s"
 create = 6000000
 cancel = 6000000
 status = 6000000
+order = 6000000
+returns = 6000000
+mcs_returns = 6000000
+cancel_lines = 6000000
+ship = 6000000
+refund = 6000000
+return_refund = 6000000
+mcs_return_create = 6000000
+mcs_return_cancel = 6000000
+# Those of scans alone, which are not to take all of the machine.
+orders = 120
+webhooks = 6000000
+webhook_create = 6000000
 [ledger]
 settle_window = "{}s"
 lookup_delays = ["50ms", "150ms", "500ms", "1s", "1500ms", "2s"]
 not_after = "20s"
-# The emulator's order with an intent to cancel is nobody's in the plan.
-[feed.backfill]
-enabled = false
 "#,
         store.display(),
         SETTLE_WINDOW.as_secs(),
     );
-    text.push_str(feed::SETTINGS);
+    text.push_str(feed);
     for (seller, account) in ACCOUNTS.iter().enumerate() {
         text.push_str(&format!(
             "[[accounts]]\nid = \"{account}\"\npartner_id = \"{seller}\"\nclient_id = \"{account}\"\nclient_secret = \"s\"\n"
         ));
-        text.push_str(&feed::webhook_settings(account));
+        text.push_str(&webhook_settings(account));
     }
     text
 }

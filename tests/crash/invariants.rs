@@ -16,7 +16,7 @@ use crate::schedule::{Creation, Story};
 
 /// How much later than the gateway gave a request up it may have been received. The window begins when it is given up, and is
 /// a sixtieth of the usual one; how long a busy machine takes to read a request is not.
-const ON_ITS_WAY: Duration = Duration::from_millis(200);
+pub(crate) const ON_ITS_WAY: Duration = Duration::from_millis(200);
 
 /// All that is known about one order number.
 struct Case<'a> {
@@ -245,14 +245,16 @@ fn has_cancel_id(story: &Story) -> bool {
     story.cancellation.as_ref().is_some_and(|cancellation| cancellation.request_id.is_some())
 }
 
-fn accepted(told: &[Outcome]) -> impl Iterator<Item = &Accepted> {
+/// The successes.
+pub(crate) fn accepted(told: &[Outcome]) -> impl Iterator<Item = &Accepted> {
     told.iter().filter_map(|outcome| match outcome {
         Outcome::Told(Answer::Accepted(accepted)) => Some(accepted),
         _ => None,
     })
 }
 
-fn refusal(outcome: &Outcome) -> Option<&Refused> {
+/// A final refusal.
+pub(crate) fn refusal(outcome: &Outcome) -> Option<&Refused> {
     match outcome {
         Outcome::Told(Answer::Refused(refused)) => Some(refused),
         _ => None,
@@ -260,7 +262,7 @@ fn refusal(outcome: &Outcome) -> Option<&Refused> {
 }
 
 /// What was told as the end of an operation, in the form in which it is compared.
-fn lasting(told: &[Outcome]) -> impl Iterator<Item = &str> {
+pub(crate) fn lasting(told: &[Outcome]) -> impl Iterator<Item = &str> {
     told.iter().filter_map(|outcome| match outcome {
         Outcome::Told(Answer::Accepted(accepted)) => Some(accepted.lasting.as_str()),
         Outcome::Told(Answer::Refused(refused)) if refused.ended_an_operation() => Some(refused.lasting.as_str()),
@@ -268,7 +270,8 @@ fn lasting(told: &[Outcome]) -> impl Iterator<Item = &str> {
     })
 }
 
-fn differing<'a>(what: &str, answers: impl Iterator<Item = &'a str>) -> Option<String> {
+/// I3, where answers that should be one differ.
+pub(crate) fn differing<'a>(what: &str, answers: impl Iterator<Item = &'a str>) -> Option<String> {
     let different: BTreeSet<&str> = answers.collect();
     (different.len() > 1).then(|| format!("I3: one {what}, {} answers: {different:?}", different.len()))
 }

@@ -1,5 +1,5 @@
 //! The crash tests: the gateway as a real process, killed again and again in front of callers who repeat their calls, and
-//! then the question whether every order was created exactly once. `scripts/crash-test` builds what it needs and starts
+//! then the question whether every order was created, and every change made, exactly once. `scripts/crash-test` builds what it needs and starts
 //! it; `docs/TESTING.md` says what it checks and how a run is repeated.
 //!
 //! | file | |
@@ -11,11 +11,15 @@
 //! | `world` | lies of Walmart's side, steps of the wall clock |
 //! | `operator` | who decides what the gateway leaves to a person |
 //! | `invariants` | what must hold |
+//! | `changes` | changes of seller orders and returns beside the orders |
+//! | `backfilled` | intents to cancel that the gateway finds in orders |
 //! | `run` | all of it in order |
 //! | `feed` | the same for the feed of intents to cancel |
 
 mod answer;
+mod backfilled;
 mod callers;
+mod changes;
 mod emulator;
 mod feed;
 mod gateway;

@@ -48,7 +48,7 @@ pub(crate) struct Call {
     /// When it was received whole.
     #[serde(deserialize_with = "time")]
     pub time: Timestamp,
-    /// "create", "cancel" or "status".
+    /// "create", "cancel", "status", "ship", …
     pub operation: String,
     /// None: without a good token.
     pub account: Option<String>,
@@ -56,7 +56,7 @@ pub(crate) struct Call {
     pub order_number: String,
     /// One for each operation of the ledger.
     pub correlation_id: String,
-    /// What was executed: "NONE", "CREATED", "CREATED_AGAIN", "CANCELLED", "READ".
+    /// What was executed: "NONE", "CREATED", "CREATED_AGAIN", "CANCELLED", "SHIPPED", "READ", …
     pub effect: String,
     /// What was answered; none when the connection was dropped.
     pub status: Option<u16>,
@@ -65,7 +65,7 @@ pub(crate) struct Call {
 impl Call {
     /// Whether it changed anything.
     pub(crate) fn had_effect(&self) -> bool {
-        matches!(self.effect.as_str(), "CREATED" | "CREATED_AGAIN" | "CANCELLED")
+        !matches!(self.effect.as_str(), "NONE" | "READ")
     }
 
     /// Whether its answer says that it was not carried out and may be sent again at once.

@@ -1,7 +1,8 @@
 //! The operator: decides about what the gateway leaves to a person, by what Walmart's side really did.
 //!
-//! Only a cancellation may come to that: when Walmart could not be asked for the order before it was sent, and its answer
-//! was lost, then a part of a line that is cancelled proves nothing.
+//! A creation never comes to that. A cancellation may: when Walmart could not be asked for the order before it was sent, and
+//! its answer was lost, then a part of a line that is cancelled proves nothing. A refund whose answer was lost, and that no
+//! look-up shows, always does.
 
 use order_gateway::pb::gateway_service_client::GatewayServiceClient;
 use order_gateway::pb::{OperationKind, OperationState, ResolveOperationRequest, ResolveOutcome};
@@ -12,10 +13,10 @@ use crate::emulator::Emulator;
 use crate::observe;
 use crate::operations;
 
-/// Decides about every cancellation that needs it; tells about how many.
+/// Decides about every operation that needs it, but for creations; tells about how many.
 pub(crate) async fn decide(channel: &Channel, emulator: &Emulator) -> Result<usize, String> {
     let mut waiting = operations::list(channel.clone(), &[OperationState::NeedsOperator]).await?;
-    waiting.retain(|operation| operation.kind() == OperationKind::Cancel);
+    waiting.retain(|operation| operation.kind() != OperationKind::Create);
     if waiting.is_empty() {
         return Ok(0);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use order_gateway::ports::random::Random;
 
+use crate::changes::{self, ChangePlan, ChangeStory};
 use crate::world::{Lies, WallClock};
 
 /// Seller accounts of the gateway. An order number is used in one of them only.
@@ -16,7 +17,7 @@ const STORIES_A_LIFE: usize = 30;
 /// Orders that begin in the last life, which is not killed.
 const LAST_STORIES: usize = 120;
 /// Orders of a life begin within this time after the gateway is started.
-const BEGINNINGS: Duration = Duration::from_millis(1200);
+pub(crate) const BEGINNINGS: Duration = Duration::from_millis(1200);
 
 /// The longest life that ends by kill -9, in milliseconds.
 const LIFE: u64 = 2500;
@@ -48,6 +49,8 @@ pub(crate) struct Life {
     pub clock_steps: String,
     /// Orders that begin in it. They go on in the lives that follow.
     pub stories: Vec<Story>,
+    /// Changes of seller orders and returns that begin in it, and go on likewise.
+    pub changes: Vec<ChangeStory>,
 }
 
 /// How a life ends.
@@ -170,6 +173,7 @@ impl Schedule {
     pub(crate) fn draw(seed: u64, kills: usize, hardships: Hardships) -> Self {
         let mut clock = hardships.clock_steps.then(|| WallClock::new(seed));
         let dice = Dice(Random::from_seed(seed));
+        let mut changes = ChangePlan::new(seed);
         let mut story = 0;
         let mut lives = Vec::new();
         for life in 0..=kills {
@@ -181,7 +185,7 @@ impl Schedule {
                 dice.story(story, last)
             });
             let clock_steps = clock.as_mut().map(WallClock::life).unwrap_or_default();
-            lives.push(Life { end, clock_steps, stories: stories.collect() });
+            lives.push(Life { end, clock_steps, stories: stories.collect(), changes: changes.life(last) });
         }
         Self { seed, lives, faults: faults(seed) + &hardships.lies.rules() }
     }
@@ -191,7 +195,7 @@ fn faults(seed: u64) -> String {
     let rule = |(operation, share, what): &(&str, f64, &str)| {
         format!("[[fault]]\noperation = \"{operation}\"\nprobability = {share}\n{what}\n")
     };
-    format!("seed = {seed}\n{}", FAULTS.iter().map(rule).collect::<String>())
+    format!("seed = {seed}\n{}{}", FAULTS.iter().map(rule).collect::<String>(), changes::faults())
 }
 
 /// Draws one thing after the other.
@@ -281,7 +285,7 @@ impl Dice {
 
     /// In the last life every third order is left by all who want it, most of them in the middle of the call: no restart
     /// takes over what they leave behind.
-    fn callers(&self, last: bool) -> Vec<Caller> {
+    pub(crate) fn callers(&self, last: bool) -> Vec<Caller> {
         let count = if self.share(0.25) { 1 + self.up_to(2) } else { 1 };
         let left = last && self.share(0.33);
         (0..count).map(|_| if left { self.leaving() } else { self.caller() }).collect()
@@ -315,7 +319,7 @@ mod tests {
     use super::*;
 
     fn told(schedule: &Schedule) -> String {
-        let life = |life: &Life| format!("{:?} {:?} {}", life.end, life.stories, life.clock_steps);
+        let life = |life: &Life| format!("{:?} {:?} {:?} {}", life.end, life.stories, life.changes, life.clock_steps);
         schedule.lives.iter().map(life).collect()
     }
 

@@ -34,12 +34,15 @@ const LOOK_UPS: [(f64, &str); 20] = [
 ];
 
 /// Answers to what was carried out that do not say so.
-const MUTATIONS: [(f64, &str); 5] = [
+const MUTATIONS: [(f64, &str); 8] = [
     (0.02, "operation = \"create\"\nlie = \"cut-body\"\nstatus = 400\nwhen = \"after\""),
     (0.01, "operation = \"create\"\nlie = \"bare-gzip-body\"\nstatus = 422\nwhen = \"after\""),
     (0.01, "operation = \"create\"\nlie = \"client-closed\"\nwhen = \"after\""),
     (0.01, "lie = \"outage-in-description\"\nwhen = \"after\""),
     (0.01, "operation = \"cancel\"\nlie = \"cut-body\"\nstatus = 400\nwhen = \"after\""),
+    (0.02, "operation = \"ship\"\nlie = \"cut-body\"\nstatus = 400\nwhen = \"after\""),
+    (0.02, "operation = \"refund\"\nlie = \"cut-body\"\nstatus = 400\nwhen = \"after\""),
+    (0.02, "operation = \"return_refund\"\nlie = \"html-body\"\nstatus = 400\nwhen = \"after\""),
 ];
 
 const SECOND: i64 = 1_000;

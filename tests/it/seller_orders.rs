@@ -324,6 +324,41 @@ async fn a_lost_answer_is_found_in_the_order_and_nothing_is_done_twice() {
 }
 
 #[tokio::test]
+async fn what_one_of_two_equal_calls_did_is_no_evidence_for_the_other() {
+    let app = Setup::new().ledger_times(3000, &[50, 150, 300, 1200, 1500, 2000]).start().await;
+    let client = app.client().await;
+    let lag = "[[fault]]\nlie = \"change-lag\"\nlag = \"1s\"\n";
+    let named = |id: &str| {
+        let mut body = of("cancel", ORDER);
+        body["requestId"] = json!(id);
+        body
+    };
+    app.set_faults(lag).await;
+    client.cancel_order_lines(&named("first")).await.unwrap();
+    // The order is read before the second call, and does not show the first yet. The second is lost before it arrives.
+    app.set_faults(&format!("{lag}[[fault]]\noperation = \"cancel_lines\"\ndrop = \"before\"")).await;
+    let hurried = app.client().await.with("grpc-timeout", "2S");
+    let pending = hurried.cancel_order_lines(&named("second")).await.unwrap_err();
+    pending.is(Code::Unavailable, "OUTCOME_PENDING");
+    let nothing = "another call may have made the change that the look-up shows";
+    let mut operation = client.operation("operations/2").await.unwrap();
+    for _ in 0..1000 {
+        if operation.last_error == nothing || operation.state() == State::Succeeded {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        operation = client.operation("operations/2").await.unwrap();
+    }
+    assert_eq!((operation.last_error.as_str(), operation.attempts), (nothing, 1));
+    assert_eq!(units(&order(&client, ORDER).await, 1, "Cancelled"), 1.0);
+    app.set_faults("").await;
+    client.resolve("operations/2", Outcome::Resend, "one unit is cancelled, by the first").await.unwrap();
+    assert!(client.cancel_order_lines(&named("second")).await.unwrap().replayed);
+    assert_eq!(units(&order(&client, ORDER).await, 1, "Cancelled"), 2.0);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_refund_is_found_after_a_lost_answer_and_answered_again_without_paying() {
     let app = Setup::new().ledger_times(300, &[50, 150, 300]).start().await;
     let client = app.client().await;

@@ -163,6 +163,17 @@ impl Ledger for SimulatedLedger {
         self.read(self.kept.which_ended(ids)).await
     }
 
+    async fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.read(self.kept.changes_of(account, kind, order_number, since, limit)).await
+    }
+
     async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {
         self.read(self.kept.list(query)).await
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Entry, EntryState, LaterRefusal, UnknownSince};
+use super::{Entry, EntryState, LaterRefusal, MutationKind, UnknownSince};
 use crate::domain::effect::Effect;
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
@@ -118,6 +118,16 @@ pub enum EntryEvent {
     TimeUp,
 }
 
+impl EntryEvent {
+    /// Whether the event ends the entry because the mutation was carried out.
+    pub const fn says_done(&self) -> bool {
+        matches!(
+            self,
+            Self::Accepted { .. } | Self::Present { .. } | Self::Resolved { verdict: OperatorVerdict::Succeeded, .. }
+        )
+    }
+}
+
 /// The kind of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookedUpBy {
@@ -186,7 +196,7 @@ pub fn apply(
         (Sending, EntryEvent::Accepted { answer }) => closed(entry, EntryState::Succeeded, Effect::Applied, answer),
         // The effect of an earlier attempt may show late; the refusal counts only after look-ups agree.
         (Sending, EntryEvent::Refused { answer, error, says_present })
-            if entry.unknown.is_some() && !is_planted(PlantedBug::RefusalAfterDoubtIsFinal) =>
+            if entry.unknown.is_some() && !is_trusted_after_doubt(&entry) =>
         {
             let refusal = if says_present { LaterRefusal::SaysPresent } else { LaterRefusal::Plain };
             refused_in_doubt(entry, answer, error, refusal, now, rules)
@@ -347,6 +357,12 @@ fn refused_in_doubt(
         unknown.refusal = refusal;
     }
     Entry { answer: answer.into(), ..entry }
+}
+
+/// Whether a planted bug makes a refusal final that follows on a doubt.
+fn is_trusted_after_doubt(entry: &Entry) -> bool {
+    let is_change = !matches!(entry.kind, MutationKind::Create | MutationKind::Cancel);
+    is_planted(PlantedBug::RefusalAfterDoubtIsFinal) || (is_change && is_planted(PlantedBug::ChangeRefusalIsFinal))
 }
 
 /// The settle window. Planted bugs cut it short.

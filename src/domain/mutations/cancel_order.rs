@@ -5,7 +5,9 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::{AcceptedAnswer, LookupProbe, Mutation};
-use crate::domain::ledger::evidence::{CancelSnapshot, Evidence, LookupAnswer, NoEvidence, judge_cancel};
+use crate::domain::ledger::evidence::{
+    CancelSnapshot, Change, Evidence, LookupAnswer, NoEvidence, OtherChanges, change_of_cancel, judge_cancel,
+};
 use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::order_number;
@@ -72,13 +74,17 @@ impl Mutation for CancelOrder {
         LookupProbe::OrderByNumber(entry.order_number.to_string())
     }
 
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+    fn change(entry: &Entry) -> Option<Change> {
+        CancelOrderRequest::decode(entry.body.clone()).ok()?.payload.as_ref().map(change_of_cancel)
+    }
+
+    fn judge(entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence {
         let batch = CancelOrderRequest::decode(entry.body.clone()).ok().and_then(|request| request.payload);
         let Some(batch) = batch else { return Evidence::Nothing(NoEvidence::RequestUnreadable) };
         // A snapshot always has lines. Bytes without lines hold only the personal texts of an order that was read.
         let snapshot =
             CancelSnapshot::decode(entry.snapshot.as_slice()).ok().filter(|snapshot| !snapshot.lines.is_empty());
-        judge_cancel(&batch, snapshot.as_ref(), answer)
+        judge_cancel(&batch, snapshot.as_ref(), others, answer)
     }
 
     fn personal(request: &CancelOrderRequest) -> PersonalTexts {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::{AcceptedAnswer, LookupProbe, MAX_LINES, Mutation};
-use crate::domain::ledger::evidence::{Evidence, LookupAnswer, NoEvidence, SellerSnapshot, judge_cancelled_lines};
+use crate::domain::ledger::evidence::{
+    Change, Evidence, LookupAnswer, NoEvidence, OtherChanges, SellerSnapshot, change_of_cancelled_lines,
+    judge_cancelled_lines,
+};
 use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::personal::PersonalTexts;
@@ -78,9 +81,13 @@ impl Mutation for CancelOrderLines {
         LookupProbe::SellerOrder(entry.order_number.to_string())
     }
 
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+    fn change(entry: &Entry) -> Option<Change> {
+        CancelOrderLinesRequest::decode(entry.body.clone()).ok().as_ref().map(change_of_cancelled_lines)
+    }
+
+    fn judge(entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence {
         match CancelOrderLinesRequest::decode(entry.body.clone()) {
-            Ok(batch) => judge_cancelled_lines(&batch, SellerSnapshot::of_entry(entry).as_ref(), answer),
+            Ok(batch) => judge_cancelled_lines(&batch, SellerSnapshot::of_entry(entry).as_ref(), others, answer),
             Err(_) => Evidence::Nothing(NoEvidence::RequestUnreadable),
         }
     }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{AcceptedAnswer, LookupProbe, Mutation};
-use crate::domain::ledger::evidence::{Evidence, ExpectedOrder, LookupAnswer, NoEvidence, SearchPage, judge_create};
+use crate::domain::ledger::evidence::{
+    Evidence, ExpectedOrder, LookupAnswer, NoEvidence, OtherChanges, SearchPage, judge_create,
+};
 use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::order_number;
@@ -63,7 +65,7 @@ impl Mutation for CreateOrder {
         LookupProbe::OrderByNumber(entry.order_number.to_string())
     }
 
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+    fn judge(entry: &Entry, _: &OtherChanges, answer: &LookupAnswer) -> Evidence {
         match expected(entry) {
             Some(expected) => judge_create(&expected, answer),
             None => Evidence::Nothing(NoEvidence::RequestUnreadable),

@@ -9,7 +9,8 @@ use prost::Message;
 use super::ship_order_lines::joined;
 use super::{AcceptedAnswer, LookupProbe, Mutation};
 use crate::domain::ledger::evidence::{
-    Evidence, LookupAnswer, WebhookSnapshot, judge_created_subscriptions, standing_subscriptions,
+    Change, Evidence, LookupAnswer, OtherChanges, WebhookSnapshot, change_of_created_subscriptions,
+    judge_created_subscriptions, standing_subscriptions,
 };
 use crate::domain::ledger::machine::ResendPolicy;
 use crate::domain::ledger::{Entry, MutationKind};
@@ -111,8 +112,12 @@ impl Mutation for CreateWebhookSubscription {
         LookupProbe::Webhooks(if types.len() == 1 { entry.order_number.to_string() } else { String::new() })
     }
 
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
-        judge_created_subscriptions(WebhookSnapshot::of_entry(entry).as_ref(), answer)
+    fn change(entry: &Entry) -> Option<Change> {
+        WebhookSnapshot::of_entry(entry).as_ref().map(change_of_created_subscriptions)
+    }
+
+    fn judge(entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence {
+        judge_created_subscriptions(WebhookSnapshot::of_entry(entry).as_ref(), others, answer)
     }
 
     fn resend() -> ResendPolicy {

@@ -6,7 +6,8 @@ use prost::Message;
 
 use super::{AcceptedAnswer, LookupProbe, Mutation};
 use crate::domain::ledger::evidence::{
-    Evidence, LookupAnswer, McsReturnsSnapshot, NoEvidence, judge_cancelled_return, judge_opened_return,
+    Change, Evidence, LookupAnswer, McsReturnsSnapshot, NoEvidence, OtherChanges, change_of_opened_return,
+    judge_cancelled_return, judge_opened_return,
 };
 use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
@@ -77,9 +78,13 @@ impl Mutation for CreateMcsReturn {
         LookupProbe::McsReturnsOfOrder(entry.order_number.to_string())
     }
 
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+    fn change(entry: &Entry) -> Option<Change> {
+        CreateMcsReturnRequest::decode(entry.body.clone()).ok().as_ref().map(change_of_opened_return)
+    }
+
+    fn judge(entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence {
         match CreateMcsReturnRequest::decode(entry.body.clone()) {
-            Ok(request) => judge_opened_return(&request, McsReturnsSnapshot::of_entry(entry).as_ref(), answer),
+            Ok(request) => judge_opened_return(&request, McsReturnsSnapshot::of_entry(entry).as_ref(), others, answer),
             Err(_) => Evidence::Nothing(NoEvidence::RequestUnreadable),
         }
     }
@@ -120,7 +125,7 @@ impl Mutation for CancelMcsReturn {
         LookupProbe::McsReturn(entry.order_number.to_string())
     }
 
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+    fn judge(entry: &Entry, _: &OtherChanges, answer: &LookupAnswer) -> Evidence {
         match CancelMcsReturnRequest::decode(entry.body.clone()) {
             Ok(request) => judge_cancelled_return(&request, answer),
             Err(_) => Evidence::Nothing(NoEvidence::RequestUnreadable),

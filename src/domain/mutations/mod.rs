@@ -32,7 +32,7 @@ pub use self::mcs_returns::{CancelMcsReturn, CreateMcsReturn};
 pub use self::refund_order_lines::RefundOrderLines;
 pub use self::refund_return::RefundReturn;
 pub use self::ship_order_lines::{ShipOrderLines, is_correction};
-use crate::domain::ledger::evidence::{Evidence, LookupAnswer, SearchPage};
+use crate::domain::ledger::evidence::{Change, Evidence, LookupAnswer, OtherChanges, SearchPage};
 use crate::domain::ledger::machine::ResendPolicy;
 use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall, operations};
@@ -178,8 +178,16 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
     /// The read that settles an unknown outcome.
     fn probe(entry: &Entry) -> LookupProbe;
 
-    /// The evidence in an answer to [`Mutation::probe`].
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence;
+    /// What an upstream request changes of its object, where the evidence is the difference to a snapshot, which another call
+    /// may have made as well. `None`: the evidence names the mutation itself, or is a state that counts whoever caused it.
+    fn change(entry: &Entry) -> Option<Change> {
+        let _ = entry;
+        None
+    }
+
+    /// The evidence in an answer to [`Mutation::probe`]. `others` has what other calls may have changed since the snapshot;
+    /// nothing for mutations without [`Mutation::change`].
+    fn judge(entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence;
 
     /// Earliest date that Walmart may show for the order of this mutation. `None` when a search by date cannot be
     /// trusted to show the order.
@@ -262,8 +270,10 @@ pub(crate) trait SettlementPolicy: Send + Sync {
     fn figures(&self, entry: &Entry) -> Vec<String>;
     /// Calls [`Mutation::probe`] of the mutation.
     fn probe(&self, entry: &Entry) -> LookupProbe;
+    /// Calls [`Mutation::change`] of the mutation.
+    fn change(&self, entry: &Entry) -> Option<Change>;
     /// Calls [`Mutation::judge`] of the mutation.
-    fn judge(&self, entry: &Entry, answer: &LookupAnswer) -> Evidence;
+    fn judge(&self, entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence;
     /// Calls [`Mutation::personal_of_look_up`] of the mutation.
     fn personal_of_look_up(&self, answer: &LookupAnswer) -> PersonalTexts;
     /// Calls [`Mutation::searchable_from`] of the mutation.
@@ -292,8 +302,12 @@ impl<M: Mutation> SettlementPolicy for MutationPolicy<M> {
         M::probe(entry)
     }
 
-    fn judge(&self, entry: &Entry, answer: &LookupAnswer) -> Evidence {
-        M::judge(entry, answer)
+    fn change(&self, entry: &Entry) -> Option<Change> {
+        M::change(entry)
+    }
+
+    fn judge(&self, entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence {
+        M::judge(entry, others, answer)
     }
 
     fn personal_of_look_up(&self, answer: &LookupAnswer) -> PersonalTexts {

@@ -6,7 +6,8 @@ use prost::Message;
 
 use super::{AcceptedAnswer, LookupProbe, Mutation};
 use crate::domain::ledger::evidence::{
-    Evidence, LookupAnswer, NoEvidence, SellerSnapshot, cents, judge_refunded_lines,
+    Change, Evidence, LookupAnswer, NoEvidence, OtherChanges, SellerSnapshot, cents, change_of_refunded_lines,
+    judge_refunded_lines,
 };
 use crate::domain::ledger::machine::ResendPolicy;
 use crate::domain::ledger::{Entry, MutationKind};
@@ -116,11 +117,15 @@ impl Mutation for RefundOrderLines {
         LookupProbe::SellerOrder(entry.order_number.to_string())
     }
 
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+    fn change(entry: &Entry) -> Option<Change> {
+        RefundOrderLinesRequest::decode(entry.body.clone()).ok().as_ref().map(change_of_refunded_lines)
+    }
+
+    fn judge(entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence {
         match RefundOrderLinesRequest::decode(entry.body.clone()) {
             Ok(request) => {
                 let snapshot = SellerSnapshot::of_entry(entry);
-                judge_refunded_lines(Self::purchase_order(&request), &request, snapshot.as_ref(), answer)
+                judge_refunded_lines(Self::purchase_order(&request), &request, snapshot.as_ref(), others, answer)
             }
             Err(_) => Evidence::Nothing(NoEvidence::RequestUnreadable),
         }

@@ -6,7 +6,10 @@ use prost::Message;
 
 use super::ship_order_lines::joined;
 use super::{AcceptedAnswer, LookupProbe, Mutation};
-use crate::domain::ledger::evidence::{Evidence, LookupAnswer, NoEvidence, ReturnSnapshot, judge_refunded_return};
+use crate::domain::ledger::evidence::{
+    Change, Evidence, LookupAnswer, NoEvidence, OtherChanges, ReturnSnapshot, change_of_refunded_return,
+    judge_refunded_return,
+};
 use crate::domain::ledger::machine::ResendPolicy;
 use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
@@ -89,9 +92,13 @@ impl Mutation for RefundReturn {
         LookupProbe::Return(entry.order_number.to_string())
     }
 
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+    fn change(entry: &Entry) -> Option<Change> {
+        RefundReturnRequest::decode(entry.body.clone()).ok().as_ref().map(change_of_refunded_return)
+    }
+
+    fn judge(entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence {
         match RefundReturnRequest::decode(entry.body.clone()) {
-            Ok(request) => judge_refunded_return(&request, ReturnSnapshot::of_entry(entry).as_ref(), answer),
+            Ok(request) => judge_refunded_return(&request, ReturnSnapshot::of_entry(entry).as_ref(), others, answer),
             Err(_) => Evidence::Nothing(NoEvidence::RequestUnreadable),
         }
     }

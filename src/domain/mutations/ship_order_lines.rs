@@ -6,7 +6,10 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::{AcceptedAnswer, LookupProbe, Mutation};
-use crate::domain::ledger::evidence::{Evidence, LookupAnswer, NoEvidence, SellerSnapshot, judge_shipped_lines};
+use crate::domain::ledger::evidence::{
+    Change, Evidence, LookupAnswer, NoEvidence, OtherChanges, SellerSnapshot, change_of_shipped_lines,
+    judge_shipped_lines,
+};
 use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::personal::PersonalTexts;
@@ -98,9 +101,13 @@ impl Mutation for ShipOrderLines {
         LookupProbe::SellerOrder(entry.order_number.to_string())
     }
 
-    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+    fn change(entry: &Entry) -> Option<Change> {
+        ShipOrderLinesRequest::decode(entry.body.clone()).ok().as_ref().map(change_of_shipped_lines)
+    }
+
+    fn judge(entry: &Entry, others: &OtherChanges, answer: &LookupAnswer) -> Evidence {
         match ShipOrderLinesRequest::decode(entry.body.clone()) {
-            Ok(request) => judge_shipped_lines(&request, SellerSnapshot::of_entry(entry).as_ref(), answer),
+            Ok(request) => judge_shipped_lines(&request, SellerSnapshot::of_entry(entry).as_ref(), others, answer),
             Err(_) => Evidence::Nothing(NoEvidence::RequestUnreadable),
         }
     }

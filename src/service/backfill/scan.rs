@@ -12,6 +12,7 @@ use crate::domain::feed::{FoundIntent, OrderFlags};
 use crate::domain::reads::{ListSellerOrders, ReadCall as _};
 use crate::domain::timestamp::Timestamp;
 use crate::pb::{ListOrdersRequest, ListOrdersResponse, SellerOrder};
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallContext;
 use crate::ports::event_log::EventLog;
 use crate::ports::store_error::StoreError;
@@ -199,7 +200,10 @@ impl<U: Upstream<ListSellerOrders>, F: EventLog> Backfill<U, F> {
             end.unreadable += unreadable as u64;
             end.example.get_or_insert_with(|| order.purchase_order_id.as_str().into());
         }
-        let Some(intent) = intent else { return Ok(()) };
+        let Some(mut intent) = intent else { return Ok(()) };
+        if is_planted(PlantedBug::BackfilledOrderStored) {
+            intent.order_date = format!("{order:?}");
+        }
         let (account, seller) = (subject.id.clone(), subject.seller.clone());
         let found = FoundIntent { account, seller, found: self.0.clock.now().into(), intent };
         if let Some(seq) = self.0.store.append_found(found).await? {

@@ -9,6 +9,7 @@ use prost::Message;
 use uuid::Uuid;
 
 use crate::domain::effect::Effect;
+use crate::domain::ledger::evidence::Change;
 use crate::domain::ledger::machine::OperatorVerdict;
 use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::mutations::ShownObject;
@@ -33,6 +34,16 @@ struct KeptAcceptance {
     /// The changed object, without personal data.
     #[prost(oneof = "KeptObject", tags = "6, 7, 8")]
     shown: Option<KeptObject>,
+    /// What the mutation has changed, for telling it from the changes of other calls.
+    #[prost(message, optional, tag = "9")]
+    change: Option<Change>,
+}
+
+/// The field of [`KeptAcceptance`] that is known only when the entry ends.
+#[derive(Clone, PartialEq, Message)]
+struct KeptChange {
+    #[prost(message, optional, tag = "9")]
+    change: Option<Change>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -110,8 +121,8 @@ pub(super) fn accepted(reply: &mut Reply<AcceptedAnswer>) -> Vec<u8> {
     let AcceptedAnswer { status, header, acceptance, errors, shown, unmapped } = mem::take(answer);
     let correlation_id = correlation_id.as_bytes().to_vec();
     let kept_object = shown.kept().into();
-    let kept =
-        KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id, errors, shown: kept_object };
+    let acceptance = Some(acceptance);
+    let kept = KeptAcceptance { status, header, acceptance, correlation_id, errors, shown: kept_object, change: None };
     let encoded = kept.encode_to_vec();
     let KeptAcceptance { status, header, acceptance, errors, .. } = kept;
     *answer = AcceptedAnswer { status, header, acceptance: acceptance.unwrap_or_default(), errors, shown, unmapped };
@@ -122,6 +133,16 @@ pub(super) fn accepted(reply: &mut Reply<AcceptedAnswer>) -> Vec<u8> {
 pub(super) fn seen(correlation_id: Uuid) -> Vec<u8> {
     let answer = AcceptedAnswer { status: "ACCEPTED".into(), ..AcceptedAnswer::default() };
     accepted(&mut Reply { answer, correlation_id })
+}
+
+/// Adds to a stored acceptance what the mutation has changed. Protobuf messages one after the other are one message.
+pub(super) fn with_change(kept: &[u8], change: Change) -> Vec<u8> {
+    [kept, &KeptChange { change: Some(change) }.encode_to_vec()].concat()
+}
+
+/// What a mutation with this stored acceptance has changed. `None` when it is not known.
+pub(super) fn kept_change(kept: &[u8]) -> Option<Change> {
+    KeptChange::decode(kept).ok()?.change
 }
 
 /// Encodes an error without effect for the ledger.
@@ -164,7 +185,8 @@ pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<AcceptedAnswer>, Ser
 
 /// Decodes a stored acceptance.
 pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<AcceptedAnswer>, ServiceError> {
-    let Ok(KeptAcceptance { status, header, acceptance, correlation_id, errors, shown }) = KeptAcceptance::decode(kept)
+    let Ok(KeptAcceptance { status, header, acceptance, correlation_id, errors, shown, .. }) =
+        KeptAcceptance::decode(kept)
     else {
         tracing::error!("a stored answer cannot be decoded");
         return Err(ServiceError::Internal);

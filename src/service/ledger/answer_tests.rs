@@ -132,3 +132,15 @@ async fn an_operators_decision_is_an_answer() {
     assert_eq!(kind::<()>(&Err(rejected)), "Rejected");
     assert!(of_operator(&entry, OperatorVerdict::Resend).is_empty());
 }
+
+#[test]
+fn what_a_mutation_has_changed_is_kept_beside_its_answer() {
+    let kept = seen(Uuid::from_u128(3));
+    assert_eq!(kept_change(&kept), None);
+    let change = Change::of([("1".to_owned(), Some(2.0)), ("2".to_owned(), None)]);
+    let with = with_change(&kept, change.clone());
+    assert_eq!(kept_change(&with), Some(change));
+    let (with, kept) = (read_acceptance(&with).unwrap(), read_acceptance(&kept).unwrap());
+    assert_eq!((with.answer, with.correlation_id), (kept.answer, kept.correlation_id));
+    assert_eq!(kept_change(b"\xff"), None);
+}

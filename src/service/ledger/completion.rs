@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
+use tokio::time::Instant;
 
 use crate::domain::ledger::OperationId;
 
@@ -15,30 +16,41 @@ pub(super) struct CompletionWaiters(Arc<Mutex<Waits>>);
 
 /// A `watch` channel would wake its receivers in random order. With `Notify` callers are answered in the order of their
 /// arrival, and a simulation can be replayed.
-type Waits = HashMap<OperationId, Arc<Notify>, RandomState>;
+type Waits = HashMap<OperationId, EntryWait, RandomState>;
+
+/// The wait for one entry, which several callers may share.
+#[derive(Debug)]
+struct EntryWait {
+    ended: Arc<Notify>,
+    /// The latest deadline of the callers.
+    until: Instant,
+}
 
 /// One wait, which misses no change after its registration.
 #[derive(Debug)]
 pub(super) struct Completion(OwnedNotified);
 
 impl CompletionWaiters {
-    /// Registers a wait. The caller must read the entry afterwards, because the entry may have become final just
-    /// before.
-    pub(super) fn begin(&self, id: OperationId) -> Completion {
-        Completion(self.lock().entry(id).or_default().clone().notified_owned())
+    /// Registers a wait of a caller with this deadline. The caller must read the entry afterwards, because the entry may
+    /// have become final just before.
+    pub(super) fn begin(&self, id: OperationId, deadline: Instant) -> Completion {
+        let mut waits = self.lock();
+        let wait = waits.entry(id).or_insert_with(|| EntryWait { ended: Arc::default(), until: deadline });
+        wait.until = wait.until.max(deadline);
+        Completion(wait.ended.clone().notified_owned())
     }
 
     /// Ends all waits for this entry.
     pub(super) fn end(&self, id: OperationId) {
         let ended = self.lock().remove(&id);
         if let Some(ended) = ended {
-            ended.notify_waiters();
+            ended.ended.notify_waiters();
         }
     }
 
-    /// Whether any caller waits for this entry.
-    pub(super) fn is_waited_for(&self, id: OperationId) -> bool {
-        self.lock().get(&id).is_some_and(|waits| Arc::strong_count(waits) > 1)
+    /// The time until which a caller waits for this entry; `None` when none does.
+    pub(super) fn waited_for_until(&self, id: OperationId) -> Option<Instant> {
+        self.lock().get(&id).filter(|wait| Arc::strong_count(&wait.ended) > 1).map(|wait| wait.until)
     }
 
     /// Whether no caller waits.
@@ -64,15 +76,20 @@ impl Completion {
 mod tests {
     use super::*;
 
+    const LATER: std::time::Duration = std::time::Duration::from_secs(1);
+
     #[tokio::test]
     async fn all_waits_for_one_entry_end_and_no_other() {
         let waiting = CompletionWaiters::default();
-        let (one, two) = (waiting.begin(OperationId(1)), waiting.begin(OperationId(1)));
-        let other = waiting.begin(OperationId(2));
+        let now = Instant::now();
+        let (one, two) = (waiting.begin(OperationId(1), now + LATER), waiting.begin(OperationId(1), now));
+        let other = waiting.begin(OperationId(2), now);
+        assert_eq!(waiting.waited_for_until(OperationId(1)), Some(now + LATER));
         waiting.end(OperationId(1));
         tokio::join!(one.ended(), two.ended());
         assert!(futures_util::FutureExt::now_or_never(other.ended()).is_none());
         // What ended before is not remembered: the entry tells.
-        assert!(futures_util::FutureExt::now_or_never(waiting.begin(OperationId(1)).ended()).is_none());
+        assert!(futures_util::FutureExt::now_or_never(waiting.begin(OperationId(1), now).ended()).is_none());
+        assert_eq!(waiting.waited_for_until(OperationId(1)), None);
     }
 }

@@ -8,7 +8,7 @@ use super::sending::in_short;
 use super::{Mutations, answer};
 use crate::domain::account::AccountIndex;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::evidence::Evidence;
+use crate::domain::ledger::evidence::{Evidence, OtherChanges};
 use crate::domain::ledger::machine::EntryEvent;
 use crate::domain::ledger::{Entry, LookupRecord};
 use crate::domain::mutations::settlement_of;
@@ -40,7 +40,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         let event = match self.read(account, &probe, call).await {
             Err(error) => not_looked_up(&entry, &error),
             Ok(reply) => {
-                let evidence = settlement.judge(&entry, &reply.answer);
+                let evidence = settlement.judge(&entry, &OtherChanges::default(), &reply.answer);
                 let (worth, detail) = worth(&evidence);
                 let asked = probe.name().to_owned();
                 entry.evidence = Some(LookupRecord { time: at.wall, asked, worth, detail: detail.clone() });

@@ -104,7 +104,13 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             let (wait, error, waits_in_line) = match self.ask(desk.account(), &probe, &entry, CallPurpose::Lookup).await
             {
                 LookupOutcome::Answer(answer) => {
-                    let evidence = settlement.judge(&entry, &answer);
+                    let Ok(others) = self.other_changes(&entry, settlement).await else {
+                        let id = entry.id;
+                        self.put_back(id, POSTPONED);
+                        held.release(id);
+                        continue;
+                    };
+                    let evidence = settlement.judge(&entry, &others, &answer);
                     let mut entry = entry;
                     if matches!(evidence, Evidence::Absent(_)) {
                         // Walmart may repeat texts of the order in a later answer, perhaps to a different process; the

@@ -13,6 +13,7 @@ mod due_queue;
 mod first_look;
 mod look_up;
 mod lookup_reserve;
+mod others;
 mod resend;
 mod resolver;
 mod search;
@@ -65,6 +66,8 @@ use crate::telemetry::trace::{BackgroundSpan, Tracer};
 const STORE_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_STORE_RETRY: Duration = Duration::from_secs(5);
 
+/// Longest time for a snapshot of a mutation that needs one.
+const LONGEST_SNAPSHOT: Duration = Duration::from_secs(60);
 /// Longest time for a snapshot before a cancellation; a longer wait costs the caller more than the snapshot is worth.
 const SNAPSHOT_TIME: Duration = Duration::from_secs(2);
 /// A snapshot may take one part in this many of the caller's time.
@@ -73,6 +76,8 @@ const SNAPSHOT_PART: u32 = 4;
 const POSTPONED: Duration = Duration::from_secs(1);
 /// Most returns of a Multichannel order on one of Walmart's pages.
 const MCS_PAGE: i32 = 50;
+/// Time that a write may take. A hearer with less time left may be gone when the write ends.
+const WRITE_TIME: Duration = Duration::from_millis(250);
 /// Name of the span of a write.
 const WRITE: &str = "ledger write";
 /// Time limit of a background call.
@@ -281,7 +286,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         }
         let now = Instant::now();
         let left = call.deadline.saturating_duration_since(now);
-        let soon = if M::NEEDS_SNAPSHOT { call.deadline } else { now + SNAPSHOT_TIME.min(left / SNAPSHOT_PART) };
+        let soon =
+            now + if M::NEEDS_SNAPSHOT { LONGEST_SNAPSHOT.min(left) } else { SNAPSHOT_TIME.min(left / SNAPSHOT_PART) };
         let call = CallContext { deadline: soon, ..call.clone() };
         let reply = match self.read(account, &probe, &call).await {
             Ok(reply) => reply,
@@ -387,17 +393,31 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Applies an event at a given time.
     fn after_at(&self, entry: Entry, event: EntryEvent, time: Moment) -> Result<Entry, ServiceError> {
         let id = entry.id;
-        let entry = machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
+        // The machine erases the request at the end, and a look-up for another call may need what it has changed.
+        let change = if event.says_done() { settlement_of(entry.kind).change(&entry) } else { None };
+        let mut entry = machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
             tracing::error!(operation = %id, "{impossible}");
             ServiceError::Internal
         })?;
+        if let Some(change) = change {
+            entry.answer = answer::with_change(&entry.answer, change).into();
+        }
         Ok(Entry { is_owed: self.is_owed(&entry), ..entry })
     }
 
     /// Whether the outcome is owed: no caller waits, which means that the caller was told that the outcome is pending,
     /// or has left. A call identified by its order number is answered permanently and owes nothing.
     fn is_owed(&self, entry: &Entry) -> bool {
-        !entry.state.is_open() && !entry.kind.is_by_order_number() && !self.0.waiters.is_waited_for(entry.id)
+        may_be_owed(entry) && self.0.waiters.waited_for_until(entry.id).is_none()
+    }
+
+    /// Whether the outcome is or becomes owed unless somebody hears it after `time`.
+    fn is_unheard_after(&self, entry: &Entry, hearer: OutcomeHearer, time: Instant) -> bool {
+        let by_call = match hearer {
+            OutcomeHearer::Waiters => None,
+            OutcomeHearer::CallUntil(deadline) => Some(deadline),
+        };
+        may_be_owed(entry) && by_call.max(self.0.waiters.waited_for_until(entry.id)).is_none_or(|until| until <= time)
     }
 
     /// Writes an entry, and retries while the store fails, because the outcome must not be lost. Returns
@@ -406,19 +426,22 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         self.write_heard_by(entry, OutcomeHearer::Waiters).await
     }
 
-    /// Writes an entry as [`Mutations::write`], whose outcome is owed unless `hearer` is still there afterwards.
+    /// Writes an entry as [`Mutations::write`], whose outcome is owed unless `hearer` is still there afterwards. Where the
+    /// hearer may leave during the write, the same transaction stores the debt, which a kill right after it cannot lose.
     pub(super) async fn write_heard_by(
         &self,
         entry: &Entry,
         hearer: OutcomeHearer,
     ) -> Result<SaveOutcome, ServiceError> {
         let wait = self.0.tracer.wait_span(WRITE);
-        let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(entry))).await;
+        let early = self.is_owed_early(entry, hearer);
+        let written = || Entry { is_owed: entry.is_owed || early, ..entry.clone() };
+        let saved = self.until_it_works(|| self.0.ledger.save(vec![written()], audits(entry))).await;
         drop(wait);
         match saved {
             SaveResult::Done(mut written) => {
                 let mut entry = written.pop().ok_or(ServiceError::Internal)?;
-                self.owe_if_unheard(&mut entry, hearer).await;
+                self.settle_debt(&mut entry, early, hearer).await;
                 self.follow(&entry);
                 Ok(SaveOutcome::Won(entry))
             }
@@ -438,11 +461,15 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     ) -> Result<Vec<SaveOutcome>, ServiceError> {
         let audits: Vec<_> = entries.iter().flat_map(audits).collect();
         let wait = self.0.tracer.wait_span(WRITE);
-        let saved = self.until_it_works(|| self.0.ledger.save(entries.clone(), audits.clone())).await;
+        let early: Vec<bool> = entries.iter().map(|entry| self.is_owed_early(entry, hearer)).collect();
+        let with_debts = entries.iter().zip(&early);
+        let with_debts = with_debts.map(|(entry, early)| Entry { is_owed: entry.is_owed || *early, ..entry.clone() });
+        let with_debts: Vec<Entry> = with_debts.collect();
+        let saved = self.until_it_works(|| self.0.ledger.save(with_debts.clone(), audits.clone())).await;
         drop(wait);
         if let SaveResult::Done(mut written) = saved {
-            for entry in &mut written {
-                self.owe_if_unheard(entry, hearer).await;
+            for (entry, early) in written.iter_mut().zip(early) {
+                self.settle_debt(entry, early, hearer).await;
                 self.follow(entry);
             }
             return Ok(written.into_iter().map(SaveOutcome::Won).collect());
@@ -455,17 +482,23 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         Ok(written)
     }
 
-    /// Makes the outcome of a written entry owed when its hearer left during the write: the caller was told that the outcome
-    /// is pending, and the same call once more must hear the outcome. Until this ends the same call joins the work.
-    async fn owe_if_unheard(&self, entry: &mut Entry, hearer: OutcomeHearer) {
-        let is_unheard = match hearer {
-            OutcomeHearer::Waiters => true,
-            OutcomeHearer::CallUntil(deadline) => Instant::now() >= deadline,
-        };
-        if is_unheard && !entry.is_owed && self.is_owed(entry) {
-            // Boxed, because the case is rare and would enlarge the future of every call.
+    /// Whether the write has to store the debt although the hearer is there: it may be gone when the write ends.
+    fn is_owed_early(&self, entry: &Entry, hearer: OutcomeHearer) -> bool {
+        !entry.is_owed && self.is_unheard_after(entry, hearer, Instant::now() + WRITE_TIME)
+    }
+
+    /// Corrects the debt of a written entry. When its hearer left during the write, the caller was told that the outcome is
+    /// pending, and the same call once more must hear the outcome. A debt stored `early` ends when the hearer is still
+    /// there. Until this ends the same call joins the work.
+    async fn settle_debt(&self, entry: &mut Entry, early: bool, hearer: OutcomeHearer) {
+        let is_unheard = self.is_unheard_after(entry, hearer, Instant::now());
+        // Boxed, because the cases are rare and would enlarge the future of every call.
+        if is_unheard && !entry.is_owed {
             Box::pin(self.until_it_works(|| self.0.ledger.owe(entry.id))).await;
             entry.is_owed = true;
+        } else if early && !is_unheard {
+            Box::pin(self.until_it_works(|| self.0.ledger.hear(entry.id))).await;
+            entry.is_owed = false;
         }
     }
 
@@ -505,7 +538,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     pub(super) async fn settled(&self, mut entry: Entry, deadline: Instant) -> Entry {
         let wait = async {
             while entry.state.is_open() {
-                let wait = self.0.waiters.begin(entry.id);
+                let wait = self.0.waiters.begin(entry.id, deadline);
                 // The wait is registered before the read: a change between the two would otherwise be missed, and the
                 // wait would never end.
                 if let Ok(Some(read)) = self.0.ledger.get(entry.id).await {
@@ -524,6 +557,11 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         let _ = timeout_at(deadline, wait).await;
         entry
     }
+}
+
+/// Whether the outcome of the entry can be owed: it is final, and a repeated call would not find it by its order number.
+fn may_be_owed(entry: &Entry) -> bool {
+    !entry.state.is_open() && !entry.kind.is_by_order_number()
 }
 
 /// The error of a mutation that was not sent because the read before it failed.

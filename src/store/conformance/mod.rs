@@ -104,6 +104,7 @@ checks! {
     what_is_in_hand_is_sent_or_waits_for_its_turn
     due_is_what_is_in_nobodys_hand
     which_ended_tells_final_and_gone
+    changes_of_an_object_are_those_with_an_effect_or_perhaps_one
     list_filters_and_pages
     counts_are_right_after_everything
     audits_come_when_due_and_end

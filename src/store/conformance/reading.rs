@@ -4,6 +4,35 @@ use bytes::Bytes;
 
 use super::*;
 
+pub(super) async fn changes_of_an_object_are_those_with_an_effect_or_perhaps_one(ledger: impl Ledger) {
+    let mut all = Vec::new();
+    for number in 0..7_u64 {
+        all.push(begin(&ledger, cancel("A", &format!("r{number}"), 1).remove(0)).await);
+    }
+    let ends = [
+        (EntryState::Succeeded, Effect::Applied, 5),
+        (EntryState::Succeeded, Effect::Applied, 20),
+        (EntryState::Rejected, Effect::None, 20),
+        (EntryState::Unknown, Effect::Unknown, 1),
+        (EntryState::Recorded, Effect::None, 20),
+    ];
+    for (entry, (state, effect, updated)) in all.iter_mut().zip(ends) {
+        *entry = save(&ledger, Entry { effect, ..ended(entry, state, time(updated)) }).await;
+    }
+    // Of another object, account or kind.
+    begin(&ledger, cancel("B", "r", 1).remove(0)).await;
+    begin(&ledger, NewEntry { account: other_account(), ..cancel("A", "r", 1).remove(0) }).await;
+    begin(&ledger, NewEntry { kind: MutationKind::Ship, ..cancel("A", "r", 1).remove(0) }).await;
+    begin(&ledger, create("A", None)).await;
+    let found = async |kind, since, limit| ledger.changes_of(&acme(), kind, "A", time(since), limit).await.unwrap();
+    let of = |places: &[usize]| Vec::from_iter(places.iter().map(|place| all[*place].clone()));
+    assert_eq!(found(MutationKind::Cancel, 10, 9).await, of(&[6, 5, 3, 1]));
+    assert_eq!(found(MutationKind::Cancel, 0, 9).await, of(&[6, 5, 3, 1, 0]));
+    assert_eq!(found(MutationKind::Cancel, 0, 2).await, of(&[6, 5]));
+    assert_eq!(found(MutationKind::Create, 0, 9).await, []);
+    assert_eq!(ledger.changes_of(&acme(), MutationKind::Cancel, "C", time(0), 9).await.unwrap(), []);
+}
+
 pub(super) async fn list_filters_and_pages(ledger: impl Ledger) {
     let mut all = Vec::new();
     for index in 0..12_u64 {

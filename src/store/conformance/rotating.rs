@@ -70,6 +70,7 @@ in_turn! {
     get(id: OperationId) -> Option<Entry>;
     of_request(account: &AccountId, kind: MutationKind, request_id: &str) -> Vec<Entry>;
     creation_of(account: &AccountId, order_number: &str) -> Option<Entry>;
+    changes_of(account: &AccountId, kind: MutationKind, order_number: &str, since: Timestamp, limit: usize) -> Vec<Entry>;
     orphans(after: OperationId, limit: usize) -> Vec<Entry>;
     due(accounts: &[AccountId], now: Timestamp, limit: usize) -> Vec<Entry>;
     in_hand(after: OperationId, limit: usize) -> Vec<Entry>;

@@ -355,6 +355,18 @@ impl Ledger for SqliteLedger {
         self.read(move |db| in_hand::which_ended(db, &ids)).await
     }
 
+    async fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (account, order_number) = (account.clone(), order_number.to_owned());
+        self.read(move |db| reads::changes_of(db, &account, kind, &order_number, since, limit)).await
+    }
+
     async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {
         let query = query.clone();
         self.read_by(&self.0.lists, move |db, left| listing::list(db, &query, left)).await

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::lookup;
 use super::newest_keys::EntryKeyKind;
-use super::rows::{self, CodedValue, ENTRIES, integer, number_of};
+use super::rows::{self, CodedValue, ENTRIES, integer, number_of, size};
 use super::tx::WriteTx;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{AlertKind, Entry, EntryState, MutationKind, OperationId};
@@ -48,6 +48,27 @@ pub(super) fn creation_of(
         None => Ok(None),
     }
 }
+
+pub(super) fn changes_of(
+    db: &Connection,
+    account: &AccountId,
+    kind: MutationKind,
+    order_number: &str,
+    since: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let Some(account) = number_of(db, account)? else { return Ok(Vec::new()) };
+    let mut ids = db.prepare_cached(CHANGES_OF)?;
+    let parameters = params![account, CodedValue(kind), order_number, integer(since.0), size(limit)];
+    let ids = ids.query_map(parameters, |row| rows::number(row, 0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let entries = ids.into_iter().map(|id| get(db, OperationId(id)));
+    Ok(entries.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// The newest entries about an object with an effect, or perhaps one.
+const CHANGES_OF: &str = "SELECT id FROM entries INDEXED BY entries_by_object \
+     WHERE account = ?1 AND order_number = ?3 AND kind = ?2 AND kind <> 0 AND effect <> 0 AND (state < 4 OR updated >= ?4) \
+     ORDER BY id DESC LIMIT ?5";
 
 /// All entries of the request of this entry. The entries were created together and have consecutive ids.
 pub(super) fn whole(tx: &WriteTx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {

@@ -33,5 +33,6 @@ mod watch_check;
 mod watchers;
 mod webhooks_check;
 
+pub(crate) use last_look::log as kept_events;
 pub(crate) use plan::Plan;
-pub(crate) use run::{SETTINGS, run, webhook_settings};
+pub(crate) use run::{run, webhook_settings};

@@ -39,8 +39,9 @@ const STUCK: Duration = Duration::from_secs(15);
 /// Requests at a time when everything is posted once more.
 const REPEATS: usize = 64;
 
-/// What the settings of the gateway say of the feed, besides the accounts: old events are dropped soon.
-pub(crate) const SETTINGS: &str = "[feed]\nretention = \"10s\"\nmax_retention = \"1d\"\n";
+/// What the settings of the gateway say of the feed, besides the accounts: old events are dropped soon, and there are no orders
+/// in which intents could be found.
+const SETTINGS: &str = "[feed]\nretention = \"10s\"\nmax_retention = \"1d\"\n[feed.backfill]\nenabled = false\n";
 
 /// How an account's webhooks are signed, as settings.
 pub(crate) fn webhook_settings(account: &str) -> String {
@@ -55,7 +56,7 @@ pub(crate) async fn run(options: &Options, plan: Plan, folder: &Path) -> Result<
     let client = reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
     // Nothing of the feed goes to Walmart.
     let nobody = free_address().map_err(text)?;
-    let gateway = Gateway::new(&options.gateway, folder, nobody, client, power_cut).map_err(text)?;
+    let gateway = Gateway::new(&options.gateway, folder, nobody, SETTINGS, client, power_cut).map_err(text)?;
     let channels = gateway.channels(CONNECTIONS).map_err(|error| error.to_string())?;
     let end = CancellationToken::new();
     let senders = Senders::new(gateway.http(), end.clone()).map_err(|error| error.to_string())?;

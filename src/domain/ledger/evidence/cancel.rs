@@ -3,6 +3,7 @@
 use super::answer::LookupEnvelope;
 use super::json::JsonPart;
 use super::order::{NumberMatch, OrderRow};
+use super::others::{Change, OtherChanges};
 use super::units::{LineScope, LineUnits, line_id};
 use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, PresenceProof, absence};
 use crate::domain::order_number;
@@ -70,6 +71,11 @@ fn snapshot_line(item: &CancelItem, orders: &[&OrderRow]) -> Option<SnapshotLine
     Some(SnapshotLine { seller_line_id: line_id(item).to_owned(), cancelled })
 }
 
+/// What a cancellation changes: the cancelled units of its lines.
+pub fn change_of_cancel(batch: &Cancellation) -> Change {
+    Change::of(batch.order_items.iter().map(|item| (line_id(item).trim().to_owned(), super::units::wanted(item))))
+}
+
 /// Judges an answer to a look-up by number for the cancellation of one upstream request. `snapshot` was taken before
 /// the first attempt.
 ///
@@ -77,16 +83,24 @@ fn snapshot_line(item: &CancelItem, orders: &[&OrderRow]) -> Option<SnapshotLine
 /// lines unchanged. The units of several orders with the same number are added, because Walmart cancels in one of the
 /// orders without naming the order. An answer without line ids is judged by the sums of all lines if the cancellation
 /// names as many lines as every order has.
-pub fn judge_cancel(batch: &Cancellation, snapshot: Option<&CancelSnapshot>, answer: &LookupAnswer) -> Evidence {
+///
+/// Lines cancelled wholly are as the caller wants them, whoever cancelled them. Units of a line that other calls may have
+/// cancelled prove nothing.
+pub fn judge_cancel(
+    batch: &Cancellation,
+    snapshot: Option<&CancelSnapshot>,
+    others: &OtherChanges,
+    answer: &LookupAnswer,
+) -> Evidence {
     let Some(read) = LookupEnvelope::read(&answer.body) else {
         return Evidence::Nothing(absence::unreadable(answer.http_status));
     };
     let judged = orders_of(batch, answer.http_status, &read).and_then(|orders| match LineScope::of(batch, &orders)? {
-        LineScope::ByLine => judge_lines(batch, snapshot, &orders),
+        LineScope::ByLine => judge_lines(batch, snapshot, others, &orders),
         LineScope::WholeOrder => {
             let wanted = LineUnits::wanted(batch).ok_or(NoEvidence::UnitsNotShown)?;
             let now = LineUnits::of_order(batch, &orders).ok_or(NoEvidence::UnitsNotShown)?;
-            compare(now, wanted, snapshot.and_then(|snapshot| snapshot.of_order(batch)))
+            compare(now, wanted, snapshot.and_then(|snapshot| snapshot.of_order(batch)), others.most(""))
         }
     });
     match judged {
@@ -131,12 +145,14 @@ fn orders_of<'a>(
 fn judge_lines(
     batch: &Cancellation,
     snapshot: Option<&CancelSnapshot>,
+    others: &OtherChanges,
     orders: &[&OrderRow],
 ) -> Result<bool, NoEvidence> {
     let judge = |item: &CancelItem| {
         let wanted = super::units::wanted(item).ok_or(NoEvidence::UnitsNotShown)?;
         let now = LineUnits::of_line(item, orders).ok_or(NoEvidence::UnitsNotShown)?;
-        compare(now, wanted, snapshot.and_then(|snapshot| snapshot.of_line(item, batch)))
+        let before = snapshot.and_then(|snapshot| snapshot.of_line(item, batch));
+        compare(now, wanted, before, others.most(line_id(item).trim()))
     };
     let lines: Vec<Result<bool, NoEvidence>> = batch.order_items.iter().map(judge).collect();
     if lines.contains(&Ok(true)) {
@@ -145,8 +161,10 @@ fn judge_lines(
     lines.into_iter().try_fold(false, |_, line| line)
 }
 
-/// Whether the units were cancelled as asked (true), or no unit since the snapshot (false).
-fn compare(now: LineUnits, wanted: f64, before: Option<f64>) -> Result<bool, NoEvidence> {
+/// Whether the units were cancelled as asked (true), or no unit since the snapshot (false). Other calls may have cancelled
+/// as many as `by_others`.
+fn compare(now: LineUnits, wanted: f64, before: Option<f64>, by_others: f64) -> Result<bool, NoEvidence> {
+    let may_be_of_others = before.is_some_and(|before| now.cancelled - before <= by_others);
     let (unchanged, done) = match before {
         Some(before) => {
             let risen = now.cancelled - before;
@@ -157,6 +175,7 @@ fn compare(now: LineUnits, wanted: f64, before: Option<f64>) -> Result<bool, NoE
     };
     match (unchanged, done) {
         (true, _) => Ok(false),
+        (_, true) if may_be_of_others && now.cancelled < now.all => Err(NoEvidence::OtherCalls),
         (_, true) => Ok(true),
         _ => Err(NoEvidence::UnitsUnclear),
     }

@@ -6,8 +6,8 @@
 //! report an order that never existed; taking a failed look-up for absence would create an order twice.
 //!
 //! Pure. [`answer`](self::answer) reads the body, [`absence`](self::absence) has the two proofs of absence,
-//! [`create`](self::create), [`cancel`](self::cancel) and [`seller_lines`](self::seller_lines) judge, and [`search`](self::search) reads pages of a search by
-//! date.
+//! [`create`](self::create), [`cancel`](self::cancel) and [`seller_lines`](self::seller_lines) judge, [`others`](self::others) has what other calls may have
+//! changed, and [`search`](self::search) reads pages of a search by date.
 
 mod absence;
 mod answer;
@@ -15,6 +15,7 @@ mod cancel;
 mod create;
 mod json;
 mod order;
+mod others;
 mod returns;
 mod search;
 mod seller_lines;
@@ -28,19 +29,23 @@ use bytes::Bytes;
 
 pub use self::absence::is_not_found;
 pub use self::answer::{is_order_service_not_found, is_service_not_found};
-pub use self::cancel::{CancelSnapshot, SnapshotLine, judge_cancel};
+pub use self::cancel::{CancelSnapshot, SnapshotLine, change_of_cancel, judge_cancel};
 pub use self::create::{ExpectedOrder, judge_create};
+pub use self::others::{Change, ChangedPart, OtherChanges};
 pub use self::returns::{
-    McsReturnsSnapshot, ReturnSnapshot, ReturnSnapshotLine, judge_cancelled_return, judge_opened_return,
-    judge_refunded_return,
+    McsReturnsSnapshot, ReturnSnapshot, ReturnSnapshotLine, change_of_opened_return, change_of_refunded_return,
+    judge_cancelled_return, judge_opened_return, judge_refunded_return,
 };
 pub use self::search::{SearchPage, SearchProgress, read_search_page};
 pub use self::seller_lines::{
-    SellerSnapshot, SellerSnapshotLine, SnapshotParcel, judge_cancelled_lines, judge_refunded_lines,
-    judge_shipped_lines,
+    SellerSnapshot, SellerSnapshotLine, SnapshotParcel, change_of_cancelled_lines, change_of_refunded_lines,
+    change_of_shipped_lines, judge_cancelled_lines, judge_refunded_lines, judge_shipped_lines,
 };
 pub use self::seller_order::cents;
-pub use self::webhooks::{WantedSubscription, WebhookSnapshot, judge_created_subscriptions, standing_subscriptions};
+pub use self::webhooks::{
+    WantedSubscription, WebhookSnapshot, change_of_created_subscriptions, judge_created_subscriptions,
+    standing_subscriptions,
+};
 
 /// Walmart's complete and unread HTTP answer to a look-up.
 #[derive(Clone, Debug, PartialEq)]
@@ -229,11 +234,13 @@ pub enum NoEvidence {
     NoSnapshot,
     /// For webhook subscriptions: some of several show, or a new one does not show its URL.
     SubscriptionsUnclear,
+    /// The object has changed as the mutation changes it, and another call may have made that change.
+    OtherCalls,
 }
 
 impl NoEvidence {
     /// All reasons, in their order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::RequestUnreadable,
         Self::HttpStatus,
         Self::GatewayNotFound,
@@ -260,6 +267,7 @@ impl NoEvidence {
         Self::LinesUnclear,
         Self::NoSnapshot,
         Self::SubscriptionsUnclear,
+        Self::OtherCalls,
     ];
 
     /// The reason in words, for operators.
@@ -291,6 +299,7 @@ impl NoEvidence {
             Self::LinesUnclear => "the lines have changed, but not as this call changes them",
             Self::NoSnapshot => "the state of the lines from before is not known",
             Self::SubscriptionsUnclear => "the new subscriptions are not told from others, or only some of them show",
+            Self::OtherCalls => "another call may have made the change that the look-up shows",
         }
     }
 }

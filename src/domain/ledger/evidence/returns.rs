@@ -2,8 +2,9 @@
 
 use super::answer::{AnswerStatus, AnswerTotals, HeaderRow, status_of};
 use super::json::{JsonPart, JsonScalar, object_fields, object_of, objects, only_objects};
+use super::others::{Change, OtherChanges, PartChange, together};
 use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, PresenceProof, absence};
-use crate::domain::ledger::Entry;
+use crate::domain::ledger::{Entry, Fingerprint};
 use crate::pb::{CancelMcsReturnRequest, CreateMcsReturnRequest, McsReturnItem, RefundReturnRequest};
 use prost::Message;
 
@@ -189,43 +190,58 @@ fn line(row: &ReturnLineRow) -> Option<ReturnSnapshotLine> {
     Some(ReturnSnapshotLine { number: number as i64, refunded, has_begun })
 }
 
+/// What a refund of a return changes: the refunded units of its lines. A line without a number is the only one.
+pub fn change_of_refunded_return(request: &RefundReturnRequest) -> Change {
+    Change::of(request.refund_lines.iter().map(|line| {
+        let number = line.return_order_line_number.map(|number| number.to_string()).unwrap_or_default();
+        (number, line.quantity.as_ref().and_then(|quantity| quantity.measurement_value))
+    }))
+}
+
 /// Judges an answer for refunded units of a return: the refunded units of every line have risen by what was asked or its
 /// refund has begun since, or no line has changed. Without a snapshot nothing can be told, and nothing was sent either.
 pub fn judge_refunded_return(
     request: &RefundReturnRequest,
     snapshot: Option<&ReturnSnapshot>,
+    others: &OtherChanges,
     answer: &LookupAnswer,
 ) -> Evidence {
-    judge_refunded(request, snapshot, answer).unwrap_or_else(Evidence::Nothing)
+    judge_refunded(request, snapshot, others, answer).unwrap_or_else(Evidence::Nothing)
 }
 
 fn judge_refunded(
     request: &RefundReturnRequest,
     snapshot: Option<&ReturnSnapshot>,
+    others: &OtherChanges,
     answer: &LookupAnswer,
 ) -> Result<Evidence, NoEvidence> {
     let now = lines_of(&request.return_order_id, answer)?;
     let before = &snapshot.ok_or(NoEvidence::NoSnapshot)?.lines;
-    let (mut done, mut unchanged) = (0, 0);
+    if request.refund_lines.is_empty() {
+        return Err(NoEvidence::RequestUnreadable);
+    }
+    let mut changes = Vec::with_capacity(request.refund_lines.len());
     for wanted in &request.refund_lines {
         let units = wanted.quantity.as_ref().and_then(|quantity| quantity.measurement_value);
         let units = units.ok_or(NoEvidence::RequestUnreadable)?;
         let number = wanted.return_order_line_number.map(i64::from);
         let now = one(&now, number).ok_or(NoEvidence::UnitsNotShown)?;
         let before = one(before, number).ok_or(NoEvidence::NoSnapshot)?;
-        let risen = now.refunded - before.refunded;
-        if risen == units || (risen == 0.0 && now.has_begun && !before.has_begun) {
-            done += 1;
-        } else if risen == 0.0 && now.has_begun == before.has_begun {
-            unchanged += 1;
-        }
+        let (risen, part) = (now.refunded - before.refunded, now.number.to_string());
+        changes.push(match others.judge(&part, risen, units) {
+            PartChange::Unchanged if risen == 0.0 && now.has_begun && !before.has_begun => {
+                // That a refund has begun does not show whose it is.
+                if others.touch(&part) { PartChange::Either } else { PartChange::Done }
+            }
+            PartChange::Unchanged if risen == 0.0 && now.has_begun != before.has_begun => PartChange::Unclear,
+            change => change,
+        });
     }
-    match request.refund_lines.len() {
-        0 => Err(NoEvidence::RequestUnreadable),
-        all if done == all => Ok(Evidence::Present(PresenceProof { copies: 1 })),
-        all if unchanged == all => Ok(Evidence::Absent(AbsenceProof::NothingRefunded)),
-        _ => Err(NoEvidence::LinesUnclear),
-    }
+    Ok(if together(&changes)? {
+        Evidence::Present(PresenceProof { copies: 1 })
+    } else {
+        Evidence::Absent(AbsenceProof::NothingRefunded)
+    })
 }
 
 /// The line of this number; without a number the only line.
@@ -300,19 +316,27 @@ fn whole_list(answer: &LookupAnswer) -> Result<McsReturnsBody, NoEvidence> {
     Ok(body)
 }
 
+/// What an opened return changes: there is one more of the same lines.
+pub fn change_of_opened_return(request: &CreateMcsReturnRequest) -> Change {
+    let items = request.payload.as_ref().map(|payload| payload.order_items.as_slice()).unwrap_or_default();
+    Change::of([(part_of_items(&wanted_items(items)), Some(1.0))])
+}
+
 /// Judges the list of an order's returns for an opened return: by the seller's id of it, or, where rows have no such id, by
 /// a return that was not there before and has the same lines.
 pub fn judge_opened_return(
     request: &CreateMcsReturnRequest,
     snapshot: Option<&McsReturnsSnapshot>,
+    others: &OtherChanges,
     answer: &LookupAnswer,
 ) -> Evidence {
-    judge_opened(request, snapshot, answer).unwrap_or_else(Evidence::Nothing)
+    judge_opened(request, snapshot, others, answer).unwrap_or_else(Evidence::Nothing)
 }
 
 fn judge_opened(
     request: &CreateMcsReturnRequest,
     snapshot: Option<&McsReturnsSnapshot>,
+    others: &OtherChanges,
     answer: &LookupAnswer,
 ) -> Result<Evidence, NoEvidence> {
     let payload = request.payload.as_ref().ok_or(NoEvidence::RequestUnreadable)?;
@@ -337,31 +361,47 @@ fn judge_opened(
         snapshot.is_none_or(|snapshot| !snapshot.return_order_ids.contains(&id))
     };
     let has_no_id = |row: &&&McsReturnRow| text(&row.seller_return_order_id).is_empty();
-    let alike = rows.iter().filter(has_no_id).filter(is_new).filter(|row| same_items(row, &payload.order_items));
-    match (alike.count(), snapshot) {
-        (0, _) => Ok(Evidence::Absent(AbsenceProof::EmptyList)),
-        (1, Some(_)) => Ok(Evidence::Present(PresenceProof { copies: 1 })),
-        _ => Err(NoEvidence::LinesUnclear),
+    let wanted = wanted_items(&payload.order_items);
+    let alike = rows.iter().filter(has_no_id).filter(is_new).filter(|row| shown_items(row) == wanted).count();
+    if alike > 0 && snapshot.is_none() {
+        return Err(NoEvidence::LinesUnclear);
+    }
+    match others.judge(&part_of_items(&wanted), alike as f64, 1.0) {
+        PartChange::Done => Ok(Evidence::Present(PresenceProof { copies: 1 })),
+        PartChange::Unchanged => Ok(Evidence::Absent(AbsenceProof::EmptyList)),
+        PartChange::Either => Err(NoEvidence::OtherCalls),
+        PartChange::Unclear => Err(NoEvidence::LinesUnclear),
     }
 }
 
-fn same_items(row: &McsReturnRow, items: &[McsReturnItem]) -> bool {
-    let mut shown: Vec<(String, String, Option<u64>)> = objects(&row.lines)
-        .map(|line| {
-            let sku = objects(&line.item).next().map(|item| text(&item.sku)).unwrap_or_default();
-            let units = objects(&line.qty).next().and_then(|qty| qty.value.as_ref()?.amount());
-            (sku, text(&line.reason), units.map(|units| units as u64))
-        })
-        .collect();
-    let wanted = items.iter().map(|item| {
+/// The lines of a return: SKU, reason and units, in an order of their own.
+type ReturnItems = Vec<(String, String, Option<u64>)>;
+
+fn shown_items(row: &McsReturnRow) -> ReturnItems {
+    let line = |line: &McsLineRow| {
+        let sku = objects(&line.item).next().map(|item| text(&item.sku)).unwrap_or_default();
+        let units = objects(&line.qty).next().and_then(|qty| qty.value.as_ref()?.amount());
+        (sku, text(&line.reason), units.map(|units| units as u64))
+    };
+    let mut shown: ReturnItems = objects(&row.lines).map(line).collect();
+    shown.sort();
+    shown
+}
+
+fn wanted_items(items: &[McsReturnItem]) -> ReturnItems {
+    let item = |item: &McsReturnItem| {
         let sku = item.item_detail.as_ref().and_then(|detail| detail.sku.clone()).unwrap_or_default();
         let units = item.qty.as_ref().and_then(|qty| qty.measurement_value);
         (sku, item.return_reason().to_owned(), units.map(|units| units as u64))
-    });
-    let mut wanted: Vec<_> = wanted.collect();
-    shown.sort();
+    };
+    let mut wanted: ReturnItems = items.iter().map(item).collect();
     wanted.sort();
-    shown == wanted
+    wanted
+}
+
+/// The name of these lines among the parts of an order: never empty, and short however many lines there are.
+fn part_of_items(items: &ReturnItems) -> String {
+    Fingerprint::of_encoded(format!("{items:?}").as_bytes()).in_short()
 }
 
 /// Judges an answer for a return that was taken back. Lines that are neither initiated nor cancelled have moved on: the

@@ -3,11 +3,13 @@
 
 use prost::Message;
 
+use super::others::{Change, OtherChanges, PartChange, together};
 use super::seller_order::{SeenLine, cents, lines_of};
 use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, PresenceProof};
 use crate::domain::ledger::Entry;
 use crate::pb::{
-    CancelOrderLinesRequest, LineStatus, LineStatuses, OrderRefundLine, RefundOrderLinesRequest, ShipOrderLinesRequest,
+    CancelOrderLinesRequest, LineStatus, LineStatuses, OrderCancellationLine, OrderRefundLine, OrderShipmentLine,
+    RefundOrderLinesRequest, ShipOrderLinesRequest,
 };
 
 /// The lines of a seller's order before a mutation is sent. Lines that cannot be read are left out. An entry stores the
@@ -119,31 +121,14 @@ fn one<'s>(seen: &'s [SeenLine], number: &str) -> Option<&'s SeenLine> {
     found.next().filter(|_| found.next().is_none())
 }
 
-/// What a look-up says of one line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LineChange {
-    /// The line has changed as the mutation changes it.
-    Done,
-    /// The line is as before.
-    Unchanged,
-    /// The line has changed in another way, or cannot be judged.
-    Unclear,
-}
-
-/// All lines must agree: Walmart carries out a request as a whole.
+/// What the changes of all lines prove.
 fn all_of(
-    changes: impl Iterator<Item = Result<LineChange, NoEvidence>>,
+    changes: impl Iterator<Item = Result<PartChange, NoEvidence>>,
     absent: AbsenceProof,
 ) -> Result<Evidence, NoEvidence> {
     let changes = changes.collect::<Result<Vec<_>, _>>()?;
-    let all = |change| !changes.is_empty() && changes.iter().all(|one| *one == change);
-    if all(LineChange::Done) {
-        Ok(Evidence::Present(PresenceProof { copies: 1 }))
-    } else if all(LineChange::Unchanged) {
-        Ok(Evidence::Absent(absent))
-    } else {
-        Err(NoEvidence::LinesUnclear)
-    }
+    let is_done = together(&changes)?;
+    Ok(if is_done { Evidence::Present(PresenceProof { copies: 1 }) } else { Evidence::Absent(absent) })
 }
 
 fn evidence(judged: Result<Evidence, NoEvidence>) -> Evidence {
@@ -158,29 +143,64 @@ fn units(status: &LineStatus) -> Option<f64> {
     status.status_quantity.as_ref()?.amount().trim().parse().ok().filter(|units: &f64| units.is_finite())
 }
 
+fn lines_to_cancel(batch: &CancelOrderLinesRequest) -> &[OrderCancellationLine] {
+    let cancellation = batch.order_cancellation.as_ref().and_then(|cancellation| cancellation.order_lines.as_ref());
+    cancellation.map(|lines| lines.order_line.as_slice()).unwrap_or_default()
+}
+
+fn units_to_cancel(line: &OrderCancellationLine) -> Option<f64> {
+    statuses(line.order_line_statuses.as_ref()).iter().map(units).sum()
+}
+
+/// What a batch of cancelled lines changes: the cancelled units of its lines.
+pub fn change_of_cancelled_lines(batch: &CancelOrderLinesRequest) -> Change {
+    Change::of(lines_to_cancel(batch).iter().map(|line| (line.line_number().to_owned(), units_to_cancel(line))))
+}
+
 /// Judges an answer for a batch of cancelled lines: the cancelled units of every line have risen by what was asked, or no
 /// line's have. Without a snapshot only lines cancelled wholly or not at all can be told.
 pub fn judge_cancelled_lines(
     batch: &CancelOrderLinesRequest,
     snapshot: Option<&SellerSnapshot>,
+    others: &OtherChanges,
     answer: &LookupAnswer,
 ) -> Evidence {
     evidence(lines_of(&batch.purchase_order_id, answer).and_then(|seen| {
-        let change = |line: &crate::pb::OrderCancellationLine| {
-            let now = one(&seen, line.line_number()).ok_or(NoEvidence::UnitsNotShown)?;
-            let wanted = statuses(line.order_line_statuses.as_ref()).iter().map(units).sum::<Option<f64>>();
-            let wanted = wanted.ok_or(NoEvidence::RequestUnreadable)?;
-            let before = snapshot.and_then(|snapshot| snapshot.line(line.line_number()));
+        let change = |line: &OrderCancellationLine| {
+            let number = line.line_number();
+            let now = one(&seen, number).ok_or(NoEvidence::UnitsNotShown)?;
+            let wanted = units_to_cancel(line).ok_or(NoEvidence::RequestUnreadable)?;
+            let before = snapshot.and_then(|snapshot| snapshot.line(number));
             Ok(match before.map(|before| now.cancelled() - before.cancelled) {
-                Some(0.0) => LineChange::Unchanged,
-                Some(risen) if risen == wanted => LineChange::Done,
-                None if now.cancelled() == 0.0 => LineChange::Unchanged,
-                None if now.cancelled() == now.all_units() && wanted == now.all_units() => LineChange::Done,
-                Some(_) | None => LineChange::Unclear,
+                Some(risen) => others.judge(number, risen, wanted),
+                None if now.cancelled() == 0.0 => PartChange::Unchanged,
+                None if now.cancelled() == now.all_units() && wanted == now.all_units() => {
+                    others.judge(number, wanted, wanted)
+                }
+                None => PartChange::Unclear,
             })
         };
-        let cancellation = batch.order_cancellation.as_ref().and_then(|cancellation| cancellation.order_lines.as_ref());
-        all_of(cancellation.into_iter().flat_map(|lines| &lines.order_line).map(change), AbsenceProof::NothingCancelled)
+        all_of(lines_to_cancel(batch).iter().map(change), AbsenceProof::NothingCancelled)
+    }))
+}
+
+fn lines_to_ship(request: &ShipOrderLinesRequest) -> &[OrderShipmentLine] {
+    let shipment = request.order_shipment.as_ref().and_then(|shipment| shipment.order_lines.as_ref());
+    shipment.map(|lines| lines.order_line.as_slice()).unwrap_or_default()
+}
+
+/// The name of a parcel of a line among the parts of an order.
+fn parcel_part(line: &str, tracking: &str) -> String {
+    format!("{line}\u{0}{tracking}")
+}
+
+/// What a shipment changes: the units of its parcels, of each line.
+pub fn change_of_shipped_lines(request: &ShipOrderLinesRequest) -> Change {
+    Change::of(lines_to_ship(request).iter().flat_map(|line| {
+        statuses(line.order_line_statuses.as_ref()).iter().map(|status| {
+            let tracking = status.tracking_info.as_ref().map(|tracking| tracking.tracking_number()).unwrap_or_default();
+            (parcel_part(line.line_number(), tracking), units(status))
+        })
     }))
 }
 
@@ -188,30 +208,53 @@ pub fn judge_cancelled_lines(
 pub fn judge_shipped_lines(
     request: &ShipOrderLinesRequest,
     snapshot: Option<&SellerSnapshot>,
+    others: &OtherChanges,
     answer: &LookupAnswer,
 ) -> Evidence {
     evidence(lines_of(&request.purchase_order_id, answer).and_then(|seen| {
-        let change = |line: &crate::pb::OrderShipmentLine| {
+        let change = |line: &OrderShipmentLine| {
             let now = one(&seen, line.line_number()).ok_or(NoEvidence::UnitsNotShown)?;
             let before = snapshot.and_then(|snapshot| snapshot.line(line.line_number()));
             let parcels = statuses(line.order_line_statuses.as_ref()).iter().map(|status| {
                 let number = status.tracking_info.as_ref().map(|tracking| tracking.tracking_number())?;
                 let risen = now.in_parcel(number) - before.map_or(0.0, |before| before.in_parcel(number));
-                Some((units(status)?, risen))
+                let wanted = units(status)?;
+                Some((wanted, others.judge(&parcel_part(line.line_number(), number), risen, wanted)))
             });
-            let parcels: Option<Vec<(f64, f64)>> = parcels.collect();
+            let parcels: Option<Vec<(f64, PartChange)>> = parcels.collect();
             let parcels = parcels.ok_or(NoEvidence::RequestUnreadable)?;
             let wanted: f64 = parcels.iter().map(|(wanted, _)| wanted).sum();
-            Ok(if parcels.iter().all(|(wanted, risen)| risen == wanted) {
-                LineChange::Done
-            } else if parcels.iter().all(|(_, risen)| *risen == 0.0) && now.open() >= wanted {
-                LineChange::Unchanged
-            } else {
-                LineChange::Unclear
+            let changes: Vec<PartChange> = parcels.iter().map(|(_, change)| *change).collect();
+            Ok(match together(&changes) {
+                Ok(true) => PartChange::Done,
+                Ok(false) if now.open() >= wanted => PartChange::Unchanged,
+                Err(NoEvidence::OtherCalls) => PartChange::Either,
+                Ok(false) | Err(_) => PartChange::Unclear,
             })
         };
-        let shipment = request.order_shipment.as_ref().and_then(|shipment| shipment.order_lines.as_ref());
-        all_of(shipment.into_iter().flat_map(|lines| &lines.order_line).map(change), AbsenceProof::NothingShipped)
+        all_of(lines_to_ship(request).iter().map(change), AbsenceProof::NothingShipped)
+    }))
+}
+
+fn lines_to_refund(request: &RefundOrderLinesRequest) -> &[OrderRefundLine] {
+    let refund = request.order_refund.as_ref().and_then(|refund| refund.order_lines.as_ref());
+    refund.map(|lines| lines.order_line.as_slice()).unwrap_or_default()
+}
+
+/// The cents to refund for a line; 0 for a line refunded in full, of which Walmart computes the amount.
+fn cents_to_refund(line: &OrderRefundLine) -> Option<i64> {
+    let refunds = line.refunds.as_ref().map(|refunds| refunds.refund.as_slice()).unwrap_or_default();
+    let charges = refunds.iter().filter_map(|refund| refund.refund_charges.as_ref());
+    let charges = charges.flat_map(|charges| &charges.refund_charge).filter_map(|charge| charge.charge.as_ref());
+    let amounts = charges.map(|charge| charge.charge_amount.as_ref().and_then(|amount| cents(amount.amount())));
+    Some(amounts.sum::<Option<i64>>()?.saturating_neg())
+}
+
+/// What a refund changes: the refunded cents of its lines.
+pub fn change_of_refunded_lines(request: &RefundOrderLinesRequest) -> Change {
+    Change::of(lines_to_refund(request).iter().map(|line| {
+        let cents = if line.is_full_refund() { None } else { cents_to_refund(line) };
+        (line.line_number().to_owned(), cents.map(|cents| cents as f64))
     }))
 }
 
@@ -221,45 +264,51 @@ pub fn judge_refunded_lines(
     purchase_order: &str,
     request: &RefundOrderLinesRequest,
     snapshot: Option<&SellerSnapshot>,
+    others: &OtherChanges,
     answer: &LookupAnswer,
 ) -> Evidence {
     evidence(lines_of(purchase_order, answer).and_then(|seen| {
         let change = |line: &OrderRefundLine| {
             let now = one(&seen, line.line_number()).ok_or(NoEvidence::UnitsNotShown)?;
             let before = snapshot.and_then(|snapshot| snapshot.line(line.line_number()));
-            refund_of(line, before.ok_or(NoEvidence::NoSnapshot)?, now)
+            refund_of(line, before.ok_or(NoEvidence::NoSnapshot)?, now, others)
         };
-        let refund = request.order_refund.as_ref().and_then(|refund| refund.order_lines.as_ref());
-        all_of(refund.into_iter().flat_map(|lines| &lines.order_line).map(change), AbsenceProof::NothingRefunded)
+        all_of(lines_to_refund(request).iter().map(change), AbsenceProof::NothingRefunded)
     }))
 }
 
-fn refund_of(line: &OrderRefundLine, before: &SellerSnapshotLine, now: &SeenLine) -> Result<LineChange, NoEvidence> {
+fn refund_of(
+    line: &OrderRefundLine,
+    before: &SellerSnapshotLine,
+    now: &SeenLine,
+    others: &OtherChanges,
+) -> Result<PartChange, NoEvidence> {
+    let number = line.line_number();
+    // What shows that a refund was made does not always show by how much, or whose it is.
+    let by_sign = if others.touch(number) { PartChange::Either } else { PartChange::Done };
     let refunds = line.refunds.as_ref().map(|refunds| refunds.refund.as_slice()).unwrap_or_default();
     let new_id = |id: &str| !id.is_empty() && now.refund_ids.iter().any(|seen| seen == id) && !has(before, id);
-    if !refunds.is_empty() && refunds.iter().all(|refund| new_id(refund.refund_id())) {
-        return Ok(LineChange::Done);
+    let is_told_by_id = !refunds.is_empty() && refunds.iter().all(|refund| new_id(refund.refund_id()));
+    if is_told_by_id && by_sign == PartChange::Done {
+        return Ok(PartChange::Done);
     }
     let new_return = now.return_order_id != before.return_order_id;
     if line.is_full_refund() && (now.in_refund() > before.in_refund || new_return) {
-        return Ok(LineChange::Done);
+        return Ok(by_sign);
     }
     // One object instead of the earlier refunds and this one: the sum of all of them is not shown.
     if now.shows_one_refund && before.refunded_cents != 0 {
-        return Ok(LineChange::Unclear);
+        return Ok(PartChange::Unclear);
     }
-    let charges = refunds.iter().filter_map(|refund| refund.refund_charges.as_ref());
-    let charges = charges.flat_map(|charges| &charges.refund_charge).filter_map(|charge| charge.charge.as_ref());
-    let amounts = charges.map(|charge| charge.charge_amount.as_ref().and_then(|amount| cents(amount.amount())));
-    let wanted = amounts.sum::<Option<i64>>().ok_or(NoEvidence::RequestUnreadable)?.saturating_neg();
+    let wanted = cents_to_refund(line).ok_or(NoEvidence::RequestUnreadable)?;
     let risen = now.refunded_cents.saturating_sub(before.refunded_cents);
-    let is_as_before = risen == 0 && now.in_refund() == before.in_refund && !new_return;
-    Ok(if is_as_before {
-        LineChange::Unchanged
-    } else if !line.is_full_refund() && risen == wanted {
-        LineChange::Done
-    } else {
-        LineChange::Unclear
+    let is_as_before = now.in_refund() == before.in_refund && !new_return;
+    Ok(match others.judge(number, risen as f64, wanted as f64) {
+        PartChange::Unchanged if is_as_before => PartChange::Unchanged,
+        // Walmart computes the amount of a full refund, which may be any.
+        _ if line.is_full_refund() && others.touch(number) => PartChange::Either,
+        change @ (PartChange::Done | PartChange::Either) if !line.is_full_refund() => change,
+        _ => PartChange::Unclear,
     })
 }
 

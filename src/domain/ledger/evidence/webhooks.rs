@@ -4,7 +4,9 @@ use serde::de::MapAccess;
 
 use super::answer::{AnswerStatus, LookupEnvelope, status_of};
 use super::json::{JsonPart, JsonScalar, ObjectFields, object_of, once, part_of};
+use super::others::{Change, OtherChanges};
 use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, PresenceProof, absence};
+use crate::domain::hex;
 use crate::domain::ledger::{Entry, Fingerprint};
 use crate::domain::webhooks::comparable;
 use crate::pb::{CreateWebhookSubscriptionRequest, WebhookSubscription};
@@ -97,6 +99,13 @@ pub struct WantedSubscription {
     pub url_hash: Vec<u8>,
 }
 
+impl WantedSubscription {
+    /// The name of its type and URL among the parts of an account's subscriptions.
+    fn part(&self) -> String {
+        format!("{} {}", self.event_type, hex::lower(&self.url_hash))
+    }
+}
+
 impl WebhookSnapshot {
     /// Reads all subscriptions. `None` when the list is not whole, or one has no id.
     pub fn read(request: &CreateWebhookSubscriptionRequest, answer: &LookupAnswer) -> Option<Self> {
@@ -127,12 +136,25 @@ pub fn standing_subscriptions(request: &CreateWebhookSubscriptionRequest, answer
     standing.map(SubscriptionRow::id).collect()
 }
 
-/// Judges the list of subscriptions for those that a call was to make: new ones of each type and URL, or none at all.
-pub fn judge_created_subscriptions(snapshot: Option<&WebhookSnapshot>, answer: &LookupAnswer) -> Evidence {
-    judge(snapshot, answer).unwrap_or_else(Evidence::Nothing)
+/// What a creation changes: there is one more subscription of each type and URL.
+pub fn change_of_created_subscriptions(snapshot: &WebhookSnapshot) -> Change {
+    Change::of(snapshot.wanted.iter().map(|wanted| (wanted.part(), Some(1.0))))
 }
 
-fn judge(snapshot: Option<&WebhookSnapshot>, answer: &LookupAnswer) -> Result<Evidence, NoEvidence> {
+/// Judges the list of subscriptions for those that a call was to make: new ones of each type and URL, or none at all.
+pub fn judge_created_subscriptions(
+    snapshot: Option<&WebhookSnapshot>,
+    others: &OtherChanges,
+    answer: &LookupAnswer,
+) -> Evidence {
+    judge(snapshot, others, answer).unwrap_or_else(Evidence::Nothing)
+}
+
+fn judge(
+    snapshot: Option<&WebhookSnapshot>,
+    others: &OtherChanges,
+    answer: &LookupAnswer,
+) -> Result<Evidence, NoEvidence> {
     let snapshot = snapshot.ok_or(NoEvidence::NoSnapshot)?;
     let rows = rows(answer)?;
     if rows.iter().any(|row| row.id().is_empty()) {
@@ -149,7 +171,10 @@ fn judge(snapshot: Option<&WebhookSnapshot>, answer: &LookupAnswer) -> Result<Ev
     };
     let found: Vec<usize> = snapshot.wanted.iter().map(of_url).collect();
     let shows_no_url = new.iter().any(|row| text(&row.event_url).is_empty());
+    let may_be_of_others =
+        found.iter().zip(&snapshot.wanted).any(|(found, wanted)| *found as f64 <= others.most(&wanted.part()));
     match (found.iter().min(), found.iter().max()) {
+        (Some(1..), Some(_)) if may_be_of_others => Err(NoEvidence::OtherCalls),
         (Some(1..), Some(copies)) => Ok(Evidence::Present(PresenceProof { copies: *copies })),
         (Some(0), Some(0)) if !shows_no_url || snapshot.wanted.iter().all(|wanted| of_type(wanted) == 0) => {
             Ok(Evidence::Absent(AbsenceProof::NoSubscription))

@@ -95,6 +95,18 @@ impl Ledger for PostgresStore {
         self.told(reads::creation_of(self.reads(), self.accounts(), account, order_number).await)
     }
 
+    async fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let changes = reads::changes_of(self.reads(), self.accounts(), account, kind, order_number, since, limit);
+        self.told(changes.await)
+    }
+
     async fn orphans(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.told(reads::orphans(self.reads(), self.accounts(), after, limit).await)
     }

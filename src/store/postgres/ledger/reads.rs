@@ -62,6 +62,29 @@ pub(super) async fn creation_of(
     rows.first().map(|row| rows::entry(row, accounts)).transpose()
 }
 
+pub(super) async fn changes_of(
+    reads: &Requests,
+    accounts: &Accounts,
+    account: &AccountId,
+    kind: MutationKind,
+    order_number: &str,
+    since: Timestamp,
+    limit: usize,
+) -> Result<Vec<Entry>, PgError> {
+    let sql = entries!(
+        "WHERE a.seller = $1 AND e.kind = $2 AND e.order_number = $3 AND e.kind <> 0 AND e.effect <> 0 \
+         AND (e.state < 4 OR e.updated >= $4) ORDER BY e.id DESC LIMIT $5"
+    );
+    let params = [
+        (&accounts.key_of(account) as _, Type::TEXT),
+        (&kind.number() as _, Type::INT2),
+        (&order_number as _, Type::TEXT),
+        (&integer(since.0) as _, Type::INT8),
+        (&size(limit) as _, Type::INT8),
+    ];
+    rows::all(&reads.query(sql, &params).await?, accounts)
+}
+
 async fn by_number(
     reads: &Requests,
     accounts: &Accounts,

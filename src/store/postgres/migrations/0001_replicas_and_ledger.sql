@@ -95,6 +95,8 @@ CREATE UNIQUE INDEX entries_by_number ON entries (account, number_key) WHERE num
 CREATE UNIQUE INDEX entries_by_request ON entries (account, kind, request_key, batch, freed) WHERE request_key IS NOT NULL;
 CREATE INDEX entries_by_content ON entries (account, content_key) WHERE content_key IS NOT NULL;
 CREATE INDEX entries_by_first ON entries (first) WHERE batches > 1;
+-- Entries about an object: an order, a return, a kind of event. Creations (kind 0) are found by their number.
+CREATE INDEX entries_by_object ON entries (account, order_number, kind) WHERE kind <> 0;
 
 -- Every entry but those that succeeded. `owner` is the life that has it in hand; NULL: whoever resolves the account.
 CREATE TABLE unfinished (

@@ -27,6 +27,7 @@ const STEPS: &[&str] = &[
     include_str!("0014_delivery_keys.sql"),
     include_str!("0015_span_latest.sql"),
     include_str!("0016_intent_lines.sql"),
+    include_str!("0017_objects.sql"),
 ];
 
 /// The schema version of this program.

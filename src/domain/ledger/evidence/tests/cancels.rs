@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use super::NoEvidence::{
     Errors, GatewayNotFound, HttpStatus, LinesNotTold, ListNotComplete, NotFoundNotAlone, NumberAlmostEqual,
-    NumberMissing, NumberOther, OrderNotShown, PartialSuccess, RowsNotOrders, StatusFailed, StatusUnknown,
+    NumberMissing, NumberOther, OrderNotShown, OtherCalls, PartialSuccess, RowsNotOrders, StatusFailed, StatusUnknown,
     TotalsUnreadable, UnitsNotShown, UnitsUnclear,
 };
 use super::*;
@@ -365,4 +365,20 @@ fn the_only_line_of_an_order_in_productions_form_is_told_by_the_sums() {
     let after = whole(&[production(&[("", &[("SUCCESSFULLY_SOURCED", 2.0), ("CANCELLED", 1.0)])])]);
     assert_eq!(judge_cancel(&cancellation, Some(&taken), &after), DONE);
     assert_eq!(judge_cancel(&cancellation, None, &after), nothing(UnitsUnclear));
+}
+
+#[test]
+fn units_that_another_call_may_have_cancelled_prove_nothing() {
+    let (asked, before) = (batch(&[("1", 1.0)]), snapshot(&[("1", 0.0)]));
+    let judged = |others: &[(&str, f64)], cancelled: f64| {
+        let others = OtherChanges::new([Some(change_of_cancel(&batch(others)))]);
+        let shown = [("SOURCED", 3.0 - cancelled), ("CANCELLED", cancelled)];
+        let orders = [production(&[("1", &shown)])];
+        super::super::judge_cancel(&asked, Some(&before), &others, &whole(&orders))
+    };
+    assert_eq!(judged(&[("1", 1.0)], 1.0), nothing(OtherCalls));
+    assert_eq!(judged(&[("1", 1.0)], 2.0), DONE, "more than the other has cancelled");
+    assert_eq!(judged(&[("2", 1.0)], 1.0), DONE, "of another line");
+    assert_eq!(judged(&[("1", 1.0)], 0.0), OPEN);
+    assert_eq!(judged(&[("1", 3.0)], 3.0), DONE, "the whole line is cancelled, as it was asked for");
 }

@@ -91,6 +91,11 @@ fn snapshot(lines: &[(&str, f64)]) -> CancelSnapshot {
     CancelSnapshot { lines: lines.iter().map(line).collect() }
 }
 
+/// The value of an answer where no other call changes the order.
+fn judge_cancel(batch: &Cancellation, snapshot: Option<&CancelSnapshot>, answer: &LookupAnswer) -> Evidence {
+    super::judge_cancel(batch, snapshot, &OtherChanges::default(), answer)
+}
+
 #[test]
 fn each_reason_has_a_text_of_its_own() {
     let texts: std::collections::HashSet<&str> = NoEvidence::ALL.iter().map(|reason| reason.text()).collect();

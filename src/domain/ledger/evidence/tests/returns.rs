@@ -5,6 +5,23 @@ use serde_json::{Value, json};
 use super::super::*;
 use crate::pb;
 
+/// The values of answers where no other call changes the object.
+fn judge_refunded_return(
+    asked: &pb::RefundReturnRequest,
+    snapshot: Option<&ReturnSnapshot>,
+    answer: &LookupAnswer,
+) -> Evidence {
+    super::super::judge_refunded_return(asked, snapshot, &OtherChanges::default(), answer)
+}
+
+fn judge_opened_return(
+    asked: &pb::CreateMcsReturnRequest,
+    snapshot: Option<&McsReturnsSnapshot>,
+    answer: &LookupAnswer,
+) -> Evidence {
+    super::super::judge_opened_return(asked, snapshot, &OtherChanges::default(), answer)
+}
+
 fn answer(body: &Value) -> LookupAnswer {
     LookupAnswer { http_status: 200, body: body.to_string().into() }
 }
@@ -67,6 +84,24 @@ fn refunded_units_of_a_return_have_risen_or_its_refund_has_begun() {
     assert_eq!(judge_refunded_return(&without_number, snapshot.as_ref(), &now), DONE);
 }
 
+#[test]
+fn units_of_a_return_that_another_call_may_have_refunded_prove_nothing() {
+    let asked = refund(&[(Some(1), 1.0)]);
+    let snapshot = ReturnSnapshot::read("100", &answer(&market(&[(1, json!(0), "")])));
+    // The other call names the only line by no number.
+    let others = OtherChanges::new([Some(change_of_refunded_return(&refund(&[(None, 1.0)])))]);
+    let judged = |units: u32, status| {
+        let now = answer(&market(&[(1, json!(units), status)]));
+        super::super::judge_refunded_return(&asked, snapshot.as_ref(), &others, &now)
+    };
+    let either = Evidence::Nothing(NoEvidence::OtherCalls);
+    assert_eq!(judged(1, ""), either);
+    assert_eq!(judged(0, "REFUND_INITIATED"), either);
+    assert_eq!(judged(2, ""), DONE);
+    assert_eq!(judged(0, ""), Evidence::Absent(AbsenceProof::NothingRefunded));
+    assert_eq!(judged(3, ""), UNCLEAR);
+}
+
 fn returns(rows: Value) -> Value {
     json!({"status": "OK", "header": null, "payload": rows})
 }
@@ -120,6 +155,26 @@ fn an_opened_return_is_found_by_the_sellers_id_or_as_the_only_new_one_alike() {
     let gateway = json!({"errors": {"error": [{"code": "CONTENT_NOT_FOUND.GMP_GATEWAY_API"}]}});
     let gateway = LookupAnswer { http_status: 404, ..answer(&gateway) };
     assert_eq!(judge_opened_return(&asked, before.as_ref(), &gateway), Evidence::Nothing(NoEvidence::GatewayNotFound));
+}
+
+#[test]
+fn a_return_that_another_call_may_have_opened_proves_nothing() {
+    let asked = |seller_id: &str, units: u32| {
+        let payload = json!({"sellerReturnOrderId": seller_id, "sellerOrderId": "O", "orderItems": [
+            {"returnReason": "DAMAGED", "itemDetail": {"sku": "S"}, "qty": {"measurementValue": units}}]});
+        let payload = Some(serde_json::from_value(payload).unwrap());
+        pb::CreateMcsReturnRequest { payload, ..Default::default() }
+    };
+    let before = McsReturnsSnapshot::read(&answer(&returns(json!([]))));
+    let judged = |other: &pb::CreateMcsReturnRequest, rows: Value| {
+        let others = OtherChanges::new([Some(change_of_opened_return(other))]);
+        super::super::judge_opened_return(&asked("mine", 1), before.as_ref(), &others, &answer(&returns(rows)))
+    };
+    let (same, more) = (asked("other", 1), asked("other", 2));
+    assert_eq!(judged(&same, json!([mcs(None, "1", 1)])), Evidence::Nothing(NoEvidence::OtherCalls));
+    assert_eq!(judged(&same, json!([mcs(None, "1", 1), mcs(None, "2", 1)])), DONE);
+    assert_eq!(judged(&same, json!([mcs(Some("mine"), "1", 1)])), DONE, "the seller's id tells");
+    assert_eq!(judged(&more, json!([mcs(None, "1", 1)])), DONE);
 }
 
 #[test]

@@ -5,6 +5,32 @@ use serde_json::{Value, json};
 use super::super::*;
 use crate::pb;
 
+/// The values of answers where no other call changes the order.
+fn judge_cancelled_lines(
+    asked: &pb::CancelOrderLinesRequest,
+    snapshot: Option<&SellerSnapshot>,
+    answer: &LookupAnswer,
+) -> Evidence {
+    super::super::judge_cancelled_lines(asked, snapshot, &OtherChanges::default(), answer)
+}
+
+fn judge_shipped_lines(
+    asked: &pb::ShipOrderLinesRequest,
+    snapshot: Option<&SellerSnapshot>,
+    answer: &LookupAnswer,
+) -> Evidence {
+    super::super::judge_shipped_lines(asked, snapshot, &OtherChanges::default(), answer)
+}
+
+fn judge_refunded_lines(
+    purchase_order: &str,
+    asked: &pb::RefundOrderLinesRequest,
+    snapshot: Option<&SellerSnapshot>,
+    answer: &LookupAnswer,
+) -> Evidence {
+    super::super::judge_refunded_lines(purchase_order, asked, snapshot, &OtherChanges::default(), answer)
+}
+
 fn answer(body: &Value) -> LookupAnswer {
     LookupAnswer { http_status: 200, body: body.to_string().into() }
 }
@@ -202,6 +228,67 @@ fn a_refund_is_found_by_its_id_and_a_full_one_by_its_units_or_its_return() {
     assert_eq!(judged(&returned), DONE);
     assert_eq!(judged(&none), Evidence::Absent(AbsenceProof::NothingRefunded));
     assert_eq!(judged(&refunded("refund", &refund("R", &[-1.0]), 0)), UNCLEAR);
+}
+
+/// Nothing is known: another call may have made the change.
+const EITHER: Evidence = Evidence::Nothing(NoEvidence::OtherCalls);
+
+#[test]
+fn units_that_another_call_may_have_cancelled_prove_nothing() {
+    let before = snapshot(&order(json!([line("1", open(0)), line("2", open(0))])));
+    let asked = cancellation(&[("1", "1")]);
+    let judged = |others: &[&[(&str, &str)]], one| {
+        let others = others.iter().map(|lines| Some(change_of_cancelled_lines(&cancellation(lines))));
+        let now = answer(&order(json!([line("1", open(one)), line("2", open(0))])));
+        super::super::judge_cancelled_lines(&asked, before.as_ref(), &OtherChanges::new(others), &now)
+    };
+    // The first of two equal calls has shown late; the second was lost.
+    let same: &[(&str, &str)] = &[("1", "1")];
+    assert_eq!(judged(&[same], 1), EITHER);
+    assert_eq!(judged(&[same], 2), DONE, "both");
+    assert_eq!(judged(&[same], 0), Evidence::Absent(AbsenceProof::NothingCancelled), "neither");
+    assert_eq!(judged(&[same, same], 2), EITHER);
+    assert_eq!(judged(&[&[("2", "1")]], 1), DONE, "of another line");
+    assert_eq!(judged(&[&[("1", "2")]], 2), Evidence::Absent(AbsenceProof::NothingCancelled), "the other alone");
+    assert_eq!(judged(&[&[("1", "2")]], 3), DONE, "the other too");
+    let whole = cancellation(&[("1", "3")]);
+    let gone = answer(&order(json!([line("1", json!([status("Cancelled", json!("3"), None)]))])));
+    let others = OtherChanges::new([Some(change_of_cancelled_lines(&whole))]);
+    assert_eq!(super::super::judge_cancelled_lines(&whole, None, &others, &gone), EITHER);
+}
+
+#[test]
+fn units_of_a_parcel_that_another_call_may_have_shipped_prove_nothing() {
+    let asked = shipment(&[("A", "1")]);
+    let judged = |parcels: &[(&str, &str)], now: Value| {
+        let others = OtherChanges::new([Some(change_of_shipped_lines(&shipment(parcels)))]);
+        super::super::judge_shipped_lines(&asked, None, &others, &answer(&order(json!([line("1", now)]))))
+    };
+    let in_parcel = |units: &str| json!([status("Shipped", json!(units), Some("A"))]);
+    assert_eq!(judged(&[("A", "1")], in_parcel("1")), EITHER);
+    assert_eq!(judged(&[("A", "1")], in_parcel("2")), DONE);
+    assert_eq!(judged(&[("B", "1")], in_parcel("1")), DONE, "another parcel");
+}
+
+#[test]
+fn cents_that_another_call_may_have_refunded_prove_nothing() {
+    let none = refunded("refund", &Value::Null, 0);
+    let before = snapshot(&none);
+    let partial = |id: &str| refunds(json!({"lineNumber": "1", "refunds": {"refund": [refund(id, &[-4.25])]}}));
+    let full = refunds(json!({"lineNumber": "1", "isFullRefund": true}));
+    let judged = |asked: &pb::RefundOrderLinesRequest, other: &pb::RefundOrderLinesRequest, now: &Value| {
+        let others = OtherChanges::new([Some(change_of_refunded_lines(other))]);
+        super::super::judge_refunded_lines("1", asked, before.as_ref(), &others, &answer(now))
+    };
+    let once = refunded("refund", &refund("R1", &[-4.25]), 0);
+    let twice = refunded("refunds", &json!({"refund": [refund("R1", &[-4.25]), refund("R2", &[-4.25])]}), 0);
+    assert_eq!(judged(&partial(""), &partial(""), &once), EITHER);
+    assert_eq!(judged(&partial(""), &partial(""), &twice), DONE);
+    assert_eq!(judged(&partial("R1"), &partial("R1"), &once), EITHER, "an id of both");
+    assert_eq!(judged(&partial(""), &partial(""), &none), Evidence::Absent(AbsenceProof::NothingRefunded));
+    assert_eq!(judged(&partial(""), &full, &once), EITHER, "a full refund may be of any amount");
+    assert_eq!(judged(&full, &partial(""), &refunded("refund", &refund("R1", &[-9.0]), 3)), EITHER);
+    assert_eq!(judged(&full, &partial(""), &none), Evidence::Absent(AbsenceProof::NothingRefunded));
 }
 
 #[test]

@@ -7,6 +7,11 @@ use crate::pb::CreateWebhookSubscriptionRequest;
 
 const URL: &str = "https://gw.example/webhooks/walmart/acme";
 
+/// The value of an answer where no other call makes subscriptions.
+fn judge_created_subscriptions(snapshot: Option<&WebhookSnapshot>, answer: &LookupAnswer) -> Evidence {
+    super::super::judge_created_subscriptions(snapshot, &OtherChanges::default(), answer)
+}
+
 fn answer(body: &Value) -> LookupAnswer {
     LookupAnswer { http_status: 200, body: body.to_string().into() }
 }
@@ -50,6 +55,17 @@ fn new_subscriptions_of_type_and_url_prove_presence_in_each_form() {
     };
     assert_eq!(judge_created_subscriptions(snapshot.as_ref(), &gone), ABSENT);
     assert_eq!(judge_created_subscriptions(None, &answer(&json!([new]))), Evidence::Nothing(NoEvidence::NoSnapshot));
+}
+
+#[test]
+fn a_subscription_that_another_call_may_have_made_proves_nothing() {
+    let snapshot = WebhookSnapshot::read(&request(&["ORDER_UPDATES"]), &answer(&json!([]))).unwrap();
+    let others = OtherChanges::new([Some(change_of_created_subscriptions(&snapshot))]);
+    let judged = |now: &Value| super::super::judge_created_subscriptions(Some(&snapshot), &others, &answer(now));
+    let one = row("1", "ORDER_UPDATES", URL);
+    assert_eq!(judged(&json!([one])), Evidence::Nothing(NoEvidence::OtherCalls));
+    assert_eq!(judged(&json!([one, row("2", "ORDER_UPDATES", URL)])), present(2));
+    assert_eq!(judged(&json!([])), ABSENT);
 }
 
 #[test]
