@@ -56,6 +56,48 @@ pub enum CrashPoint {
     F6,
     /// In the middle of deleting a subscription.
     F7,
+    /// Postgres: a group was sent, its COMMIT was not.
+    P1,
+    /// A COMMIT was sent, its answer is unread.
+    P2,
+    /// A group is committed, and its callers do not know yet.
+    P3,
+    /// A connection was replaced, and the epoch of its lane is not raised yet.
+    P4,
+    /// A lease has run out with entries in hand.
+    P5,
+    /// Before the first byte to Walmart, after the last look at the lease.
+    P6,
+    /// A life is being ended, and that is not committed.
+    P7,
+    /// Between two chunks of what a dead replica left.
+    P8,
+    /// A late outcome is known, and not yet written.
+    P9,
+    /// A duty is claimed, and nothing of it done.
+    P10,
+    /// Deliveries are written, and the head of the log is not taken yet.
+    P11,
+    /// The head of the log is taken, and not committed.
+    P12,
+    /// A subscription is locked, and nothing written.
+    P13,
+    /// A stream is registered, and its consumer does not know yet.
+    P14,
+    /// Calls are drawn from the budget, and nothing is sent.
+    P15,
+    /// A delivery promise is claimed, and not fetched yet.
+    P16,
+    /// A delivery promise was fetched, and is kept nowhere.
+    P17,
+    /// A step of a migration is done, and the version not written.
+    P18,
+    /// A replica stops, and its duties are not given back yet.
+    P19,
+    /// Lost commits were found, and the log has its old id still.
+    P20,
+    /// Half of a group was sent.
+    P21,
 }
 
 /// Ends the process here, if a test has chosen this point.

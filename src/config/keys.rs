@@ -170,7 +170,8 @@ pub(super) const GROUPS: &[KeyGroup] = &[
         path: "store",
         form: GroupForm::Section,
         doc: "Storage of the ledger and the feeds: a SQLite file for a single process, or a Postgres database for many \
-              replicas. All keys besides url are for Postgres, and are refused with SQLite.",
+              replicas. All keys besides url are for Postgres, and are refused with SQLite. `serve` does not start with \
+              Postgres yet.",
         keys: &[
             text(
                 "url",

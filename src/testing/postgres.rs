@@ -5,12 +5,12 @@
 //! any other way: a shell waits for the end of a pipe, whose other end only that process holds.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -85,7 +85,7 @@ impl Cluster {
         url(self.port())
     }
 
-    /// What `psql` prints for these statements, without headings; columns stand apart by `|`.
+    /// What `psql` prints for these statements, each a transaction of its own; columns stand apart by `|`.
     pub(crate) fn sql(&self, statements: &str) -> io::Result<String> {
         self.server.sql(&self.files, statements)
     }
@@ -111,7 +111,7 @@ pub(crate) fn url(port: u16) -> String {
 }
 
 /// The folder of servers, and the programs that work in it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
     /// Belongs to the user as whom the servers run. The sockets of the servers are here too.
     pub folder: PathBuf,
@@ -207,20 +207,30 @@ impl Server {
     /// What `psql` prints for these statements.
     pub(crate) fn sql(&self, files: &Files, statements: &str) -> io::Result<String> {
         let mut psql = files.command("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1", "--port"]);
-        psql.arg(self.port.to_string()).args(["--dbname", "postgres", "--command", statements]);
-        Ok(said(&mut psql)?.trim_end().to_owned())
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]);
+        psql.args(["--dbname", "postgres", "--port", &self.port.to_string()]);
+        // Given to its input, each statement is a transaction of its own, and each result is printed.
+        let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        if let Some(mut input) = psql.stdin.take() {
+            input.write_all(statements.as_bytes())?;
+        }
+        let output = psql.wait_with_output()?;
+        Ok(printed("psql", output)?.trim_end().to_owned())
     }
 }
 
 /// What a program printed; what it said on stderr is the error.
 pub(crate) fn said(command: &mut Command) -> io::Result<String> {
-    let output = command.stdin(Stdio::null()).output()?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    printed(&program, command.stdin(Stdio::null()).output()?)
+}
+
+fn printed(program: &str, output: Output) -> io::Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("{:?}: {}: {text}", command.get_program(), output.status)))
+    Err(io::Error::other(format!("{program}: {}: {text}", output.status)))
 }
 
 /// The folder of the newest version that Debian's package installed; else that of `initdb` on PATH.

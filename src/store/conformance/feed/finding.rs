@@ -24,7 +24,7 @@ pub(super) async fn a_found_intent_is_stored_once(log: OneFeed<impl Store>) {
     let theirs = FoundIntent { account: other_account(), ..found("17", &["1"], 9) };
     assert_eq!(store.append_found(theirs).await.unwrap(), Some(3));
     assert_eq!(store.append_found(found("18", &["1"], 9)).await.unwrap(), Some(4));
-    assert_eq!(*store.head(FeedName::CancelIntents).borrow(), 4);
+    head_is(&mut store.head(FeedName::CancelIntents), 4).await;
 }
 
 pub(super) async fn lines_of_webhooks_are_not_found_and_webhooks_always_come(log: OneFeed<impl Store>) {

@@ -1,13 +1,25 @@
 //! What is read of the log.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::*;
+
+/// Checks where the head is. A process that did not append hears of it a moment later; that its own process knows it at
+/// once is a check of its own (`what_is_appended_is_kept_as_given`).
+pub(super) async fn head_is(head: &mut watch::Receiver<u64>, wanted: u64) {
+    // What does not come is told by the comparison.
+    let _ = timeout(Duration::from_secs(10), head.wait_for(|head| *head >= wanted)).await;
+    assert_eq!(*head.borrow(), wanted);
+}
 
 pub(super) async fn an_empty_log_has_nothing(log: OneFeed<impl Store>) {
     let bounds = log.bounds().await.unwrap();
     assert_eq!((bounds.first, bounds.head), (1, 0));
-    assert_eq!(*log.head().borrow(), 0);
+    head_is(&mut log.head(), 0).await;
     assert!(seqs(&log, 0).await.is_empty());
     assert_eq!(log.before(time(1)).await.unwrap(), 0);
     assert_eq!(log.find(&acme(), "1", true).await.unwrap(), None);
