@@ -123,7 +123,7 @@ pub(super) async fn what_a_process_has_in_hand_is_left_when_it_ends<L: Ledger>(o
     let own = begin(&other, create("B", None)).await;
     let all = [vec![first.clone()], batches.clone()].concat();
     assert_eq!(one.in_hand(ALL, 9).await.unwrap(), all);
-    assert_eq!(other.in_hand(ALL, 9).await.unwrap(), [own.clone()]);
+    assert_eq!(other.in_hand(ALL, 9).await.unwrap(), std::slice::from_ref(&own));
     for ledger in [&one, &other] {
         assert_eq!(ledger.orphans(ALL, 9).await.unwrap(), []);
         assert_eq!(ledger.due(&[acme()], time(1_000), 9).await.unwrap(), []);
@@ -131,9 +131,9 @@ pub(super) async fn what_a_process_has_in_hand_is_left_when_it_ends<L: Ledger>(o
 
     // What is in nobody's hand may be written by any process, and what it sends is its own.
     let lost = planned(&one, &first, EntryState::Unknown, 5).await;
-    assert_eq!(other.due(&[acme()], time(5), 9).await.unwrap(), [lost.clone()]);
+    assert_eq!(other.due(&[acme()], time(5), 9).await.unwrap(), std::slice::from_ref(&lost));
     let recorded = planned(&other, &lost, EntryState::Recorded, 6).await;
-    assert_eq!(one.due(&[acme()], time(6), 9).await.unwrap(), [recorded.clone()]);
+    assert_eq!(one.due(&[acme()], time(6), 9).await.unwrap(), std::slice::from_ref(&recorded));
     let sent = save(&other, Entry { next: None, ..ended(&recorded, EntryState::Sending, time(6)) }).await;
     assert_eq!(other.in_hand(ALL, 9).await.unwrap(), [sent, own]);
     assert_eq!(one.in_hand(ALL, 9).await.unwrap(), batches);

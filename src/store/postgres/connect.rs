@@ -117,6 +117,7 @@ impl Connector {
     pub(in crate::store) async fn connect_listening(
         &self,
     ) -> Result<(Connection, mpsc::UnboundedReceiver<Notification>), PgError> {
+        #[expect(clippy::disallowed_methods, reason = "a listener reads on at once; a notification is a few bytes")]
         let (send, notifications) = mpsc::unbounded_channel();
         Ok((self.connect_with(SessionUse::Listen, Some(send)).await?, notifications))
     }

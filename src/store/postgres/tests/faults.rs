@@ -1,9 +1,9 @@
 //! Broken connections, lost answers, and lives that others end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_postgres::NoTls;
 
 use super::cut::{Cut, Proxy};
