@@ -55,11 +55,6 @@ struct Inner {
 }
 
 impl Faulty {
-    /// A ledger over one that is there already.
-    pub(crate) fn over(ledger: MemoryLedger) -> Self {
-        Self(Arc::new(Inner { ledger, ..Inner::default() }))
-    }
-
     /// Whether writes and reads fail from now on.
     pub(crate) fn fail(&self, writes: bool, reads: bool) {
         self.0.no_writes.store(writes, Ordering::SeqCst);
