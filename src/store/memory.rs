@@ -3,13 +3,15 @@
 //! Every query scans all entries in the order of their ids, which rules out an index that disagrees with the entries.
 //! Tests compare the durable store with this model.
 
+mod replicas;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::memory_replicas::{Lives, MemoryReplica};
+use self::replicas::{Lives, MemoryReplica};
 use super::{is_in_hand, kept, made};
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
@@ -25,7 +27,7 @@ use crate::ports::store_error::StoreError;
 pub struct MemoryLedger {
     tables: Arc<Mutex<LedgerTables>>,
     /// This process, if the ledger has several at a time.
-    pub(super) replica: Option<Arc<MemoryReplica>>,
+    replica: Option<Arc<MemoryReplica>>,
 }
 
 impl MemoryLedger {
@@ -34,11 +36,11 @@ impl MemoryLedger {
         Self::default()
     }
 
-    pub(super) fn as_replica(&self, replica: MemoryReplica) -> Self {
+    fn as_replica(&self, replica: MemoryReplica) -> Self {
         Self { tables: self.tables.clone(), replica: Some(Arc::new(replica)) }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, LedgerTables> {
+    fn lock(&self) -> MutexGuard<'_, LedgerTables> {
         // No code under the lock can panic between two changes that belong together.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,8 +53,8 @@ impl std::fmt::Debug for MemoryLedger {
 }
 
 #[derive(Default)]
-pub(super) struct LedgerTables {
-    pub(super) lives: Lives,
+struct LedgerTables {
+    lives: Lives,
     last: u64,
     entries: BTreeMap<u64, Entry>,
     /// Fingerprint and answer of every trimmed successful creation, by account and order number.

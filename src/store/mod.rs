@@ -12,7 +12,6 @@ mod keys;
 mod marks;
 pub mod memory;
 pub mod memory_feed;
-mod memory_replicas;
 #[allow(dead_code, reason = "the feeds and the configured store use the rest; they follow")]
 pub mod postgres;
 pub mod sqlite;

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+use super::MemoryLedger;
 use super::is_in_hand;
-use super::memory::MemoryLedger;
 use crate::domain::ledger::Entry;
 use crate::ports::replicas::{Duty, Replicas};
 use crate::ports::store_error::StoreError;
