@@ -8,6 +8,7 @@ use prost::Message;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::restart::Restart;
 use super::walmart::sample;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{
@@ -20,18 +21,6 @@ use crate::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, Planned
 use crate::ports::replicas::{Duty, Replicas};
 use crate::ports::store_error::{StoreError, StoreErrorKind};
 use crate::store::memory::MemoryLedger;
-
-/// A ledger that outlives its processes.
-pub(crate) trait Restart: Ledger {
-    /// Begins the next process: all open entries were left by an earlier one.
-    fn restart(&self);
-}
-
-impl Restart for MemoryLedger {
-    fn restart(&self) {
-        MemoryLedger::restart(self);
-    }
-}
 
 impl Restart for Faulty {
     fn restart(&self) {

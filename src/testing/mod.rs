@@ -7,6 +7,7 @@ pub(crate) mod ledger;
 pub(crate) mod logs;
 pub(crate) mod postgres;
 mod postgres_tests;
+pub(crate) mod restart;
 pub(crate) mod store;
 pub(crate) mod upstream;
 pub(crate) mod walmart;

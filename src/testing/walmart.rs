@@ -40,7 +40,7 @@ use crate::shutdown::OnceEvent;
 use crate::store::memory::MemoryLedger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{TraceContext, Tracer};
-use crate::testing::ledger::Restart;
+use crate::testing::restart::Restart;
 
 pub(crate) const ACME: AccountIndex = AccountIndex(0);
 /// Time that each scripted answer takes.

@@ -15,7 +15,8 @@ use crate::pb::{CreateOrderRequest, OrderStatus};
 use crate::ports::upstream::{ErrorKind, UpstreamError};
 use crate::store::memory::MemoryLedger;
 use crate::telemetry::metrics::TextFormat;
-use crate::testing::ledger::{Faulty, Restart, batch, creation, put};
+use crate::testing::ledger::{Faulty, batch, creation, put};
+use crate::testing::restart::Restart;
 use crate::testing::walmart::{
     ACME, Answer, LATENCY, SETTLE, Said, Walmart, error, found, lost, mutations, over, refused, resolving, take_over,
 };
