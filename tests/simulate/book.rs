@@ -287,13 +287,13 @@ impl Book {
         let name = format!("{id} ({}/{number})", ACCOUNTS[*account]);
         match state {
             EntryState::Succeeded => {
-                // A change may show by what another one with the same content did, even if it was never sent.
-                let same = |other: &&Record| {
-                    other.kind == record.kind && (record.content.is_empty() || other.content == record.content)
-                };
+                let same = |other: &&Record| other.kind == record.kind;
                 let shown = match record.kind {
-                    MutationKind::Create => *effects,
-                    _ => self.numbered(*account, number).filter(same).map(|other| other.effects).sum(),
+                    // Lines that are cancelled as a whole, and a return that is taken back, are as they were wanted, whoever did it.
+                    MutationKind::Cancel | MutationKind::McsReturnCancel => {
+                        self.numbered(*account, number).filter(same).map(|other| other.effects).sum()
+                    }
+                    _ => *effects,
                 };
                 (shown == 0).then(|| format!("I2: {name} is SUCCEEDED, and Walmart did not carry it out"))
             }

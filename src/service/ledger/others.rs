@@ -17,9 +17,10 @@ use crate::ports::upstream::WalmartApi;
 const MOST: usize = 64;
 
 impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
-    /// The changes of other calls that the snapshot of this entry need not show: open ones, and those that ended so short a
-    /// time before the snapshot that Walmart may not have shown them. Read after Walmart was asked, because whatever its
-    /// answer shows was in the ledger before it was sent.
+    /// Returns the changes of other calls that the snapshot of this entry may not show: open ones, those that began after
+    /// this entry, and those that began or ended shortly before it, because Walmart may show a change late. A step of the wall
+    /// clock between two calls must not hide one of them; ids rise whatever the clock does. The ledger is read after Walmart
+    /// has answered: every change that the answer shows was in the ledger before it was sent.
     pub(super) async fn other_changes(
         &self,
         entry: &Entry,
@@ -33,11 +34,15 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         // Without a snapshot nothing tells an earlier change from this one.
         let since = if entry.snapshot.is_empty() { Timestamp(0) } else { entry.created.minus(lag) };
         let Entry { account, kind, order_number, .. } = entry;
-        let found = self.mutations.ledger().changes_of(account, *kind, order_number, since, MOST).await?;
+        let found = self.mutations.ledger().changes_of(account, *kind, order_number, Timestamp(0), MOST).await?;
         let left_out = (found.len() >= MOST).then_some(None);
         let first = entry.id.0.saturating_sub(u64::from(entry.batch));
         let own_call = first..first + u64::from(entry.batches);
-        let others = found.iter().filter(|other| !own_call.contains(&other.id.0)).map(|other| {
+        let may_be_hidden = |other: &&Entry| {
+            other.state.is_open() || other.id > entry.id || other.updated >= since || other.created >= since
+        };
+        let others = found.iter().filter(|other| !own_call.contains(&other.id.0)).filter(may_be_hidden);
+        let others = others.map(|other| {
             let is_same = other.fingerprint == entry.fingerprint && other.batch == entry.batch;
             if other.state.is_open() {
                 settlement.change(other)
