@@ -53,7 +53,7 @@ bugs! {
     OwnFieldInBody: "own-field-in-body",
     /// A refusal of a repeated change of a seller order or a return is final, because Walmart guards it by its state.
     ChangeRefusalIsFinal: "change-refusal-is-final",
-    /// A change counts as that of the mutation in doubt, whoever may have made it.
+    /// A look-up counts a change for the mutation in doubt although another call may have made it.
     OtherCallsIgnored: "other-calls-ignored",
     /// An old operation expires while the outcome is unknown.
     ExpiredWithoutProof: "expired-without-proof",

@@ -22,8 +22,8 @@ pub trait Replicas: Clone + Send + Sync + 'static {
     /// events, a round of the resolver. Moves on with each renewal of the lease. `None`: for ever.
     fn trusted_until(&self) -> Option<Instant>;
 
-    /// Claims those of `duties` that nobody holds or whose holder's lease has run out, at most this process's fair share
-    /// of each kind, and gives back what is too much. Returns the duties that this process holds now.
+    /// Claims duties without a holder, and duties whose holder's lease has run out. A process holds at most its fair share
+    /// of each kind of duty, and gives back any surplus. Returns the duties that this process holds now.
     fn claim(&self, duties: Vec<Duty>) -> impl Future<Output = Result<Vec<Duty>, StoreError>> + Send;
 
     /// Ends the lives whose leases have run out for long enough; what they had in hand becomes orphans. Returns their

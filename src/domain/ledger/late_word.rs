@@ -59,8 +59,8 @@ pub fn judge(
     }
 }
 
-/// The entry as if nobody had taken it over: what was learned of earlier attempts counts as it did at the sending.
-/// Walmart's word that the order number is taken stays.
+/// Returns the stored entry in the state that it had when the attempt was sent, before another process took it over. Knowledge
+/// about earlier attempts is that of the sending. An answer of Walmart that the order number is taken is kept.
 fn as_sent(stored: Entry, sent: &Entry) -> Entry {
     let says_present = stored.says_present();
     let mut unknown = sent.unknown;

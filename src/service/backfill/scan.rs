@@ -85,7 +85,7 @@ impl From<UpstreamError> for ScanFailure {
 #[derive(Clone, Copy, Debug)]
 struct Window {
     from: Timestamp,
-    /// `None`: until now, and whatever is made during the scan.
+    /// End of the window. `None`: no end; orders made during the scan are found, too.
     until: Option<Timestamp>,
 }
 

@@ -168,7 +168,7 @@ pub struct MutationSettings {
 }
 
 impl SaveOutcome {
-    /// The stored entry, whoever wrote it.
+    /// The entry as stored, by this write or by a concurrent one.
     pub(super) fn into_entry(self) -> Entry {
         match self {
             Self::Won(entry) | Self::Lost(entry) => entry,

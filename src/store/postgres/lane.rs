@@ -1,11 +1,11 @@
-//! Lanes: connections that write under an epoch, so that every transaction is known to be committed or not, whatever
-//! happens to the connection.
+//! Lanes: connections for writes. After a lost connection, a lane finds out whether its last transaction was committed.
 //!
-//! Each lane of a life has a row (`lanes`). The first statement of every transaction is the *step*: it moves `seq` from
-//! what this lane knows to the next number, under the epoch that this lane knows. When a connection is lost or silent, the
-//! lane connects again and raises the epoch: the raise waits for a transaction that still runs and shuts out one that the
-//! server has not begun yet, and its answer tells `seq`: whether the transaction in doubt was committed. All results were
-//! read before COMMIT was sent, so nothing has to be read back.
+//! Each lane has a row in the table `lanes`, with an epoch and the number `seq` of its last transaction. The first statement
+//! of every transaction, the *step*, adds 1 to `seq`, and fails unless the row has the epoch and the number that the lane
+//! expects. When a connection is lost or silent, the lane connects again and raises the epoch. The raise waits for a
+//! transaction that still runs, and makes the step of a transaction fail that the server has not begun yet. The raise returns
+//! `seq`, which tells whether the transaction in doubt was committed. Nothing has to be read back, because all results are
+//! read before COMMIT is sent.
 //!
 //! Nobody gets an answer while a transaction is in doubt: after an error nothing was written.
 
